@@ -1,0 +1,3 @@
+"""tesp: a GA4GH Task Execution Service."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,99 @@
+"""The one exception tree of tesp.
+
+TespError
+├── SettingsError        the configuration cannot be used; names the key and the mend
+├── InvalidTask          a request that can never run (HTTP 400); carries field problems
+├── NotFound             no such task (404)
+├── Conflict             the request contradicts what is stored (409)
+├── StoreError           the store could not do its work
+│   └── StoreLocked      another process owns the embedded store
+├── StagingError         bytes could not be moved; the message is fit for a user's eyes
+│   ├── SourceMissing    nothing at that URL, final
+│   ├── AccessRefused    credentials missing or wrong, final
+│   ├── UnsupportedUrl   no storage of ours takes that URL, final
+│   ├── DiskFull         no room at our end, final for this attempt
+│   └── TransferFailed   broke in transit; worth another try
+├── BackendError         a backend could not do its work
+│   ├── BackendUnavailable   out of reach for now
+│   └── BackendRefused       it refused the job, final for this attempt
+└── PlanError            a runner plan that cannot be read or carried out
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class TespError(Exception):
+    """The root of everything that tesp raises on purpose."""
+
+
+class SettingsError(TespError):
+    """The configuration cannot be used; the message names the key and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a request: the field's path (`inputs[0].url`) and the mend."""
+
+    field: str
+    message: str
+
+
+class InvalidTask(TespError):
+    """A request that can never run; carries every problem found, not just the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{p.field}: {p.message}" for p in self.problems))
+
+
+class NotFound(TespError):
+    """There is no such task."""
+
+
+class Conflict(TespError):
+    """The request contradicts what is stored."""
+
+
+class StoreError(TespError):
+    """The store could not do its work."""
+
+
+class StoreLocked(StoreError):
+    """Another process owns the embedded store."""
+
+
+class StagingError(TespError):
+    """Bytes could not be moved. The message goes to the user: never put a secret in it."""
+
+
+class SourceMissing(StagingError):
+    """There is nothing at that URL."""
+
+
+class AccessRefused(StagingError):
+    """Credentials are missing or wrong."""
+
+
+class UnsupportedUrl(StagingError):
+    """No storage takes that URL."""
+
+
+class DiskFull(StagingError):
+    """There is no room left at our end."""
+
+
+class TransferFailed(StagingError):
+    """The transfer broke; another try may succeed."""
+
+
+class BackendError(TespError):
+    """A backend could not do its work."""
+
+
+class BackendUnavailable(BackendError):
+    """The backend is out of reach for now."""
+
+
+class BackendRefused(BackendError):
+    """The backend refused the job."""

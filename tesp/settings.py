@@ -1,0 +1,219 @@
+"""Settings: typed, frozen, read once from settings.toml and TESP_* variables.
+
+Sections of settings.toml inherit `[default]`; TESP_ENV chooses one. A variable overrides a
+key by its path: `TESP_STORE__MONGODB_URI`. An unknown key stops the start, with the nearest
+right one named.
+"""
+
+import difflib
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from tesp.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreSettings(_Section):
+    """Where tasks are kept: `sqlite` under data_dir, or `mongodb` at mongodb_uri."""
+
+    kind: Literal["sqlite", "mongodb"] = "sqlite"
+    mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017")
+    database: str = "tesp"
+
+
+class ServerSettings(_Section):
+    """Where the API listens, and what it says of itself."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    service_id: str = "org.tesp.local"
+    name: str = "tesp"
+    organization_name: str = "tesp"
+    organization_url: str = "https://tesp.example"
+    legacy_states: bool = Field(
+        True, description="On /v1 show CANCELING as RUNNING and PREEMPTED as SYSTEM_ERROR"
+    )
+
+
+class DispatchSettings(_Section):
+    """How the dispatcher takes and keeps tasks."""
+
+    lease_seconds: float = 30.0
+    max_retries: int = Field(10, description="The most that backend_parameters.max_retries may ask")
+    retry_delay_seconds: float = 1.0
+    transfers: int = Field(4, description="Transfers at once, over all tasks")
+
+
+class LocalSettings(_Section):
+    """The local backend: containers on this machine."""
+
+    enabled: bool = True
+    runtime: Literal["auto", "docker", "podman", "apptainer", "singularity", "sandbox"] = "auto"
+    allow_sandbox: bool = Field(
+        False, description="With runtime = auto: take the sandbox where there is no engine"
+    )
+    slots: int = Field(default_factory=lambda: 2 * (os.cpu_count() or 1), ge=0)
+    cpus: float = Field(default_factory=lambda: float(os.cpu_count() or 1), gt=0)
+    ram_gb: float = Field(
+        default_factory=lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+        gt=0,
+    )
+    python: str | None = Field(None, description="Interpreter of the runner; default: our own")
+    machine_id: str | None = Field(None, description="Default: /etc/machine-id or the host name")
+
+
+class RegistrySettings(_Section):
+    """Credentials for one image registry."""
+
+    host: str
+    username: str
+    password: SecretStr
+
+
+class ContainerSettings(_Section):
+    """How containers are started, on every backend that has no say of its own."""
+
+    user: str | None = Field(None, description="uid:gid for containers; default: the image's own")
+    network: str | None = None
+    docker_host: str | None = Field(None, description="DOCKER_HOST of the engine")
+    image_cache: Path | None = None
+    registries: tuple[RegistrySettings, ...] = ()
+
+
+class FileRoot(_Section):
+    """A directory that file:// URLs may reach. `shared`: bound in place, never copied."""
+
+    path: Path
+    writable: bool = True
+    shared: bool = False
+
+
+class S3Access(_Section):
+    """An S3 endpoint and its credentials, for one bucket, or for all others (bucket = "*")."""
+
+    bucket: str = "*"
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+
+
+class HostAccess(_Section):
+    """Credentials for one HTTP or FTP host (`host` or `host:port`)."""
+
+    host: str
+    username: str | None = None
+    password: SecretStr | None = None
+    token: SecretStr | None = None
+
+
+class StagingSettings(_Section):
+    """What the server may read and write for its tasks."""
+
+    files: tuple[FileRoot, ...] = ()
+    s3: tuple[S3Access, ...] = ()
+    http: tuple[HostAccess, ...] = ()
+    ftp: tuple[HostAccess, ...] = ()
+    tries: int = Field(5, ge=1)
+    timeout_seconds: float = Field(60.0, gt=0, description="Silence after which a peer is dead")
+
+
+class LoggingSettings(_Section):
+    """What goes to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    output_json: bool = False
+
+
+class Settings(_Section):
+    """All settings of one process."""
+
+    data_dir: Path = Path("data")
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    dispatch: DispatchSettings = DispatchSettings()
+    local: LocalSettings = Field(default_factory=LocalSettings)
+    containers: ContainerSettings = ContainerSettings()
+    staging: StagingSettings = StagingSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    def machine_id(self) -> str:
+        """What tells this machine from others that share the store."""
+        if self.local.machine_id:
+            return self.local.machine_id
+        known = Path("/etc/machine-id")
+        return (known.read_text().strip() if known.exists() else "") or platform.node()
+
+
+def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read settings; raises SettingsError that names every wrong key and its mend."""
+    return parse(_read(file, os.environ if environ is None else environ))
+
+
+def parse(data: Mapping[str, Any]) -> Settings:
+    """Check a mapping as it stands in settings.toml."""
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def _read(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    from dynaconf import Dynaconf
+
+    source = Dynaconf(
+        envvar_prefix=False,
+        environments=True,
+        env=environ.get("TESP_ENV", "default"),
+        settings_files=[str(file)] if file else [],
+        core_loaders=["TOML"],
+        loaders=[],
+        load_dotenv=False,
+    )
+    data = {k.lower(): _plain(v) for k, v in source.as_dict().items()}
+    for name, value in environ.items():
+        if name.startswith("TESP_") and name not in ("TESP_ENV", "TESP_SETTINGS"):
+            _put(data, name.removeprefix("TESP_").lower().split("__"), value)
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k.lower(): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _put(data: dict[str, Any], path: list[str], value: str) -> None:
+    from dynaconf.utils.parse_conf import parse_conf_data
+
+    for part in path[:-1]:
+        data = data.setdefault(part, {})
+    data[path[-1]] = parse_conf_data(value, tomlfy=True)
+
+
+def _sentence(error: Any) -> str:
+    where = ".".join(str(p) for p in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']}"
+    near = difflib.get_close_matches(str(error["loc"][-1]), _keys(error["loc"][:-1]), 1, 0.4)
+    return f"{where}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _keys(path: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in path:
+        if isinstance(part, str):
+            kind = model.model_fields[part].annotation
+            model = next((a for a in get_args(kind) if isinstance(a, type)), kind)  # type: ignore[assignment,arg-type]
+    return list(model.model_fields)
