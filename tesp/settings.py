@@ -177,7 +177,6 @@ def _read(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
         settings_files=[str(file)] if file else [],
         core_loaders=["TOML"],
         loaders=[],
-        load_dotenv=False,
     )
     data = {k.lower(): _plain(v) for k, v in source.as_dict().items()}
     for name, value in environ.items():

@@ -1,0 +1,88 @@
+"""Backends: where attempts run. Each starts the same runner and reads the same result."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tesp.runner.plan import Plan, Progress, Result, Runtime
+from tesp.staging import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a backend has for all its tasks together. `slots` bounds the tasks at once."""
+
+    slots: int
+    cpus: float
+    ram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An attempt at a backend: its name there, and where its workspace is."""
+
+    handle: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a running job stands: its progress and its newest tails (`0.stdout` -> bytes)."""
+
+    progress: Progress
+    tails: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The job is over: the runner's result, or None with the reason why there is none.
+
+    `started` tells that the job may have run, for which it is never run again unasked.
+    """
+
+    result: Result | None
+    reason: str = ""
+    started: bool = True
+    tails: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """Where attempts run. Raises BackendUnavailable (try again) or BackendRefused (final)."""
+
+    name: str
+
+    def capacity(self) -> Capacity:
+        """What it has."""
+        ...
+
+    def runtime(self) -> Runtime:
+        """How containers are started there."""
+        ...
+
+    async def prepare(self, handle: str, epoch: int) -> Job:
+        """Make an empty workspace for an attempt that is to be staged."""
+        ...
+
+    def workspace(self, job: Job) -> Workspace:
+        """The files of a job."""
+        ...
+
+    async def submit(self, job: Job, plan: Plan) -> None:
+        """Start the runner. Safe to call again: the runner's claim lets it run once."""
+        ...
+
+    def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
+        """Follow a submitted job; the last item is Ended. Works for a job of another process's."""
+        ...
+
+    async def cancel(self, job: Job) -> None:
+        """End a job. Returns when its containers are gone, or were never started."""
+        ...
+
+    async def clean(self, job: Job) -> None:
+        """Remove the workspace and whatever the job left. Safe to call again."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; running jobs go on."""
+        ...

@@ -1,0 +1,31 @@
+"""Events: every change of a task's state, in order, each with one id for ever."""
+
+import uuid
+from dataclasses import dataclass
+
+from tesp.tes.states import State
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:tesp:event")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one task.
+
+    `number` counts from 1 within the task; `time` is seconds since the epoch by the store's
+    clock; `reason` is a sentence, where there is one.
+    """
+
+    task: str
+    number: int
+    state: State
+    time: float
+    owner: str
+    attempt: int
+    name: str | None = None
+    reason: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The message id: the same each time that this event is sent."""
+        return str(uuid.uuid5(_NAMESPACE, f"{self.task}/{self.number}"))

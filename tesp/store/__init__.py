@@ -1,0 +1,276 @@
+"""The store: tasks, leases, events. Three contracts, each store implements all of them.
+
+Every write is guarded: by the state that it expects (the table in tesp.tes.states), and for
+workers by the epoch of their lease. State, event and everything else of one write are stored
+together or not at all, and durably before the call returns. Expiry uses the store's clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from tesp.events import Event
+from tesp.tes.states import State, Transition
+from tesp.tes.views import TaskText, Text, View
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a task needs of a backend. `parameters` are backend parameters, keys lower case."""
+
+    cpus: float = 0.0
+    ram_bytes: int = 0
+    disk_bytes: int = 0
+    preemptible: bool = False
+    zones: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """The client's key for one creation, with a digest of its body; kept for 24 hours."""
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task to store as QUEUED. `warnings` go to the first attempt's system logs."""
+
+    id: str
+    owner: str
+    body: Text
+    name: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    needs: Needs = Needs()
+    warnings: tuple[str, ...] = ()
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks, newest first unless the driving index has an order of its own.
+
+    A tag with value None: the key exists. `owner` None: everybody's. `after` is the
+    position that an earlier page ended with. `state` lists the stored states that match.
+    """
+
+    view: View = View.MINIMAL
+    size: int = 256
+    after: str | None = None
+    owner: str | None = None
+    states: frozenset[State] | None = None
+    name_prefix: str | None = None
+    tags: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Tasks in order; `next` None where there are no more. It may be short before that."""
+
+    tasks: Sequence[TaskText]
+    next: str | None = None
+
+
+class Cancel(StrEnum):
+    """What came of the wish to cancel."""
+
+    ENDED = "ended"  # it was queued and is CANCELED now
+    ASKED = "asked"  # it is CANCELING: its worker will end it
+    TERMINAL = "terminal"  # it had ended before
+    UNKNOWN = "unknown"  # there is no such task
+
+
+class TaskStore(Protocol):
+    """The API's side of the store."""
+
+    async def create(self, task: NewTask) -> str:
+        """Store a task with its first event; its id, or the id that the same key made before.
+
+        Raises Conflict where the key was used with another body.
+        """
+        ...
+
+    async def get(self, task_id: str, view: View) -> TaskText | None:
+        """One task; FULL merges the live tails of a running attempt into its last log."""
+        ...
+
+    async def page(self, query: TaskQuery) -> Page:
+        """A page of tasks, driven by an index, scanning a bounded number of rows."""
+        ...
+
+    async def cancel(self, task_id: str) -> Cancel:
+        """Apply Transition.CANCEL."""
+        ...
+
+
+class Phase(StrEnum):
+    """How far an attempt has come; this, not the TES state, drives recovery."""
+
+    STAGING = "staging"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    COLLECTING = "collecting"
+    UPLOADING = "uploading"
+    CLEANING = "cleaning"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What must be known of an attempt to carry it on after a crash.
+
+    `number` counts from 1. `handle` names the job at the backend, `place` its workspace
+    there. `outcome` is the worker's own JSON text: what to end the task with after cleaning.
+    """
+
+    number: int
+    backend: str
+    phase: Phase = Phase.STAGING
+    handle: str | None = None
+    place: str | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a worker shows with each write: the lease's epoch."""
+
+    task_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A queued task that is due."""
+
+    task_id: str
+    owner: str
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased attempt: all that a worker needs to begin, or to carry on."""
+
+    fence: Fence
+    owner: str
+    state: State
+    attempt: Attempt
+    body: Text
+    logs: str  # full text of the TaskLogs so far, or empty
+    needs: Needs
+    name: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One write of a worker; None leaves a thing as it is.
+
+    A terminal target state or RETRY ends the lease. RETRY makes the task due again after
+    `delay_seconds` with attempt.number + 1. The live tails go with the end of an attempt.
+    """
+
+    transition: Transition | None = None
+    attempt: Attempt | None = None
+    body: Text | None = None
+    logs: Text | None = None
+    reason: str | None = None
+    delay_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of a write: the state now, and whether it was applied.
+
+    Not applied with `lost` False: the table has no such transition from `state` (a cancel
+    came first). `lost` True: the lease has another owner, or the task is gone.
+    """
+
+    state: State
+    applied: bool
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A lease after renewal: `lost`, or `canceling` where somebody wants the task ended."""
+
+    fence: Fence
+    canceling: bool = False
+    lost: bool = False
+
+
+class LeaseStore(Protocol):
+    """The workers' side of the store."""
+
+    async def queued(self, per_owner: int, owners: int = 64) -> Sequence[Candidate]:
+        """Tasks that are due: the oldest `per_owner` of each of up to `owners` owners."""
+        ...
+
+    async def claim(
+        self, task_id: str, backend: str, holder: str, lease_seconds: float
+    ) -> Claim | None:
+        """Apply Transition.CLAIM with a raised epoch; None where another was faster."""
+        ...
+
+    async def adopt(
+        self, backends: Sequence[str], holder: str, lease_seconds: float, limit: int = 64
+    ) -> Sequence[Claim]:
+        """Take over attempts on these backends whose lease has run out, with a raised epoch."""
+        ...
+
+    async def renew(self, fences: Sequence[Fence], lease_seconds: float) -> Sequence[Renewal]:
+        """Prolong leases; brings back the wish to cancel. Never rewrites a document."""
+        ...
+
+    async def write(self, fence: Fence, change: Change) -> Written:
+        """One guarded write with its event."""
+        ...
+
+    async def tail(self, fence: Fence, tails: Mapping[str, str]) -> None:
+        """Replace the live tails (`executor.0.stdout` -> text); not durable, may be lost."""
+        ...
+
+    async def changed(self, timeout_seconds: float) -> bool:
+        """Wait until tasks may have been queued or canceled since the last call; False at the
+        timeout. Tens of milliseconds after the change at the most."""
+        ...
+
+    async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:
+        """Take or prolong a named lease (a backend, the relay); False while another has it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An event at its place in the log."""
+
+    sequence: int
+    event: Event
+
+
+class EventStore(Protocol):
+    """The outbox and the log of events. A task's events are in order; nothing is lost."""
+
+    async def relay(self, limit: int = 1000) -> int:
+        """Move events from the outbox to the log; how many. One caller at a time (`hold`)."""
+        ...
+
+    async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
+        """Events of the log with a sequence above `after`, in order."""
+        ...
+
+    async def history(self, task_id: str) -> Sequence[Event]:
+        """All events of one task, relayed or not, in order."""
+        ...
+
+
+class Store(TaskStore, LeaseStore, EventStore, Protocol):
+    """All three, and the end."""
+
+    async def close(self) -> None:
+        """Close files and connections."""
+        ...

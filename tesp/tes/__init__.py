@@ -1,0 +1,1 @@
+"""Values of the Task Execution Service 1.1: models, states, views. No I/O."""

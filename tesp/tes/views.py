@@ -1,0 +1,86 @@
+"""The three views of a task, as JSON text.
+
+What a client may see is kept as ready-made text, FULL and BASIC, and only spliced together
+on the way out: no page is parsed and dumped again.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tesp.tes.models import TaskLog, TaskSubmission
+from tesp.tes.states import State
+
+
+class View(StrEnum):
+    """How much of a task is shown."""
+
+    MINIMAL = "MINIMAL"
+    BASIC = "BASIC"
+    FULL = "FULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of JSON text in both views; `basic` None where it is the same as `full`."""
+
+    full: str
+    basic: str | None = None
+
+    def of(self, view: View) -> str:
+        """The text for BASIC or FULL."""
+        return self.full if view is View.FULL or self.basic is None else self.basic
+
+
+@dataclass(frozen=True, slots=True)
+class TaskText:
+    """A stored task, ready to be shown: `body` and `logs` are empty in MINIMAL.
+
+    `body` is the text of the document's members without braces (never empty otherwise);
+    `logs` that of the array of TaskLogs, or empty.
+    """
+
+    id: str
+    state: State
+    body: str = ""
+    logs: str = ""
+
+
+def render(task: TaskText, state: State | None = None) -> str:
+    """The task's JSON text; `state` shows another state in place of the stored one."""
+    head = f'{{"id":"{task.id}","state":"{state or task.state}"'
+    body = f",{task.body}" if task.body else ""
+    logs = f',"logs":{task.logs}' if task.logs else ""
+    return f"{head}{body}{logs}}}"
+
+
+def body_text(submission: TaskSubmission, creation_time: str) -> Text:
+    """The members of a new task's document."""
+    full = _members(submission, creation_time)
+    if not any(i.content is not None for i in submission.inputs or ()):
+        return Text(full)
+    bare = [i.model_copy(update={"content": None}) for i in submission.inputs or ()]
+    return Text(full, _members(submission.model_copy(update={"inputs": bare}), creation_time))
+
+
+def _members(submission: TaskSubmission, creation_time: str) -> str:
+    dumped = submission.model_dump_json(exclude_none=True)
+    return f'{dumped[1:-1]},"creation_time":"{creation_time}"'
+
+
+def submission_of(body: str) -> TaskSubmission:
+    """The inverse of body_text, from its full text."""
+    return TaskSubmission.model_validate_json(f"{{{body}}}")
+
+
+def logs_text(attempts: list[TaskLog]) -> Text:
+    """The array of TaskLogs, one an attempt, in both views."""
+    return Text(_array(attempts), _array([_basic(a) for a in attempts]))
+
+
+def _array(attempts: list[TaskLog]) -> str:
+    return "[" + ",".join(a.model_dump_json(exclude_none=True) for a in attempts) + "]"
+
+
+def _basic(attempt: TaskLog) -> TaskLog:
+    bare = [e.model_copy(update={"stdout": None, "stderr": None}) for e in attempt.logs]
+    return attempt.model_copy(update={"logs": bare, "system_logs": None})
