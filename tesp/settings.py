@@ -214,5 +214,5 @@ def _keys(path: tuple[int | str, ...]) -> list[str]:
     for part in path:
         if isinstance(part, str):
             kind = model.model_fields[part].annotation
-            model = next((a for a in get_args(kind) if isinstance(a, type)), kind)  # type: ignore[assignment,arg-type]
+            model = next((a for a in get_args(kind) if isinstance(a, type)), kind)  # type: ignore[assignment]
     return list(model.model_fields)

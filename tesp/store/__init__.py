@@ -94,7 +94,7 @@ class TaskStore(Protocol):
         ...
 
     async def get(self, task_id: str, view: View) -> TaskText | None:
-        """One task; FULL merges the live tails of a running attempt into its last log."""
+        """One task; in FULL with the live tails of its running attempt."""
         ...
 
     async def page(self, query: TaskQuery) -> Page:

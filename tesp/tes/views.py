@@ -4,11 +4,17 @@ What a client may see is kept as ready-made text, FULL and BASIC, and only splic
 on the way out: no page is parsed and dumped again.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from pydantic import TypeAdapter
 
 from tesp.tes.models import TaskLog, TaskSubmission
 from tesp.tes.states import State
+
+
+_ATTEMPTS = TypeAdapter(list[TaskLog])
 
 
 class View(StrEnum):
@@ -36,21 +42,32 @@ class TaskText:
     """A stored task, ready to be shown: `body` and `logs` are empty in MINIMAL.
 
     `body` is the text of the document's members without braces (never empty otherwise);
-    `logs` that of the array of TaskLogs, or empty.
+    `logs` that of the array of TaskLogs, or empty. `tails` are the live tails of the running
+    attempt, as metadata to be (`executor.0.stdout` -> text); in FULL alone.
     """
 
     id: str
     state: State
     body: str = ""
     logs: str = ""
+    tails: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(task: TaskText, state: State | None = None) -> str:
     """The task's JSON text; `state` shows another state in place of the stored one."""
     head = f'{{"id":"{task.id}","state":"{state or task.state}"'
     body = f",{task.body}" if task.body else ""
-    logs = f',"logs":{task.logs}' if task.logs else ""
+    logs = f',"logs":{_with_tails(task)}' if task.logs else ""
     return f"{head}{body}{logs}}}"
+
+
+def _with_tails(task: TaskText) -> str:
+    if not task.tails:
+        return task.logs
+    attempts = attempts_of(task.logs)
+    metadata = {**(attempts[-1].metadata or {}), **task.tails}
+    attempts[-1] = attempts[-1].model_copy(update={"metadata": metadata})
+    return _array(attempts)
 
 
 def body_text(submission: TaskSubmission, creation_time: str) -> Text:
@@ -75,6 +92,11 @@ def submission_of(body: str) -> TaskSubmission:
 def logs_text(attempts: list[TaskLog]) -> Text:
     """The array of TaskLogs, one an attempt, in both views."""
     return Text(_array(attempts), _array([_basic(a) for a in attempts]))
+
+
+def attempts_of(logs: str) -> list[TaskLog]:
+    """The inverse of logs_text, from its full text; empty text is no attempt yet."""
+    return _ATTEMPTS.validate_json(logs) if logs else []
 
 
 def _array(attempts: list[TaskLog]) -> str:
