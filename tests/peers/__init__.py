@@ -1,0 +1,1 @@
+"""Real peers for the tests: each a real program on loopback, booted once a session."""
