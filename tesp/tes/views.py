@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 from tesp.tes.models import TaskLog, TaskSubmission
 from tesp.tes.states import State
 
-
 _ATTEMPTS = TypeAdapter(list[TaskLog])
 
 
@@ -82,6 +81,11 @@ def body_text(submission: TaskSubmission, creation_time: str) -> Text:
 def _members(submission: TaskSubmission, creation_time: str) -> str:
     dumped = submission.model_dump_json(exclude_none=True)
     return f'{dumped[1:-1]},"creation_time":"{creation_time}"'
+
+
+def creation_time_of(body: str) -> str:
+    """When the task was made, from its full text."""
+    return body.rpartition('"creation_time":"')[2].rstrip('"')
 
 
 def submission_of(body: str) -> TaskSubmission:

@@ -1,0 +1,1 @@
+"""Dispatch: claims tasks and carries each attempt, phase by phase, to its end."""

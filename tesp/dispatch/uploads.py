@@ -1,0 +1,31 @@
+"""Which file of a workspace goes to which URL. Pure."""
+
+import posixpath
+from collections.abc import Sequence
+
+from tesp.runner.plan import Found
+from tesp.staging import Upload
+from tesp.tes.models import Output, OutputFileLog
+
+
+def uploads_of(outputs: Sequence[Output], found: Sequence[Found]) -> list[Upload]:
+    """One upload for each file found."""
+    return [
+        Upload(f.file, _url(outputs[f.output], f), f.path, f.size, f"outputs[{f.output}]")
+        for f in found
+    ]
+
+
+def _url(output: Output, found: Found) -> str:
+    """A directory's or a wildcard's files go below its URL; so does a file whose URL ends
+    in `/`, under its own name."""
+    if found.name:
+        return f"{output.url.rstrip('/')}/{found.name}"
+    if output.url.endswith("/"):
+        return output.url + posixpath.basename(found.path)
+    return output.url
+
+
+def output_log(upload: Upload) -> OutputFileLog:
+    """What the task's log says of a file that was sent out."""
+    return OutputFileLog(url=upload.url, path=upload.path, size_bytes=str(upload.size))
