@@ -11,20 +11,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from tesp.events import Event
+from tesp.tes.needs import Needs as Needs
 from tesp.tes.states import State, Transition
 from tesp.tes.views import TaskText, Text, View
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a task needs of a backend. `parameters` are backend parameters, keys lower case."""
-
-    cpus: float = 0.0
-    ram_bytes: int = 0
-    disk_bytes: int = 0
-    preemptible: bool = False
-    zones: tuple[str, ...] = ()
-    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +33,19 @@ class NewTask:
     body: Text
     name: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
     warnings: tuple[str, ...] = ()
     idempotency: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """Which tasks, newest first unless the driving index has an order of its own.
+    """Which tasks, newest (greatest id) first.
 
-    A tag with value None: the key exists. `owner` None: everybody's. `after` is the
-    position that an earlier page ended with. `state` lists the stored states that match.
+    A tag with value None: the key exists; any other value, the empty one too, is that very
+    value. All tags must match. `owner` None: everybody's. `after` is the position that an
+    earlier page ended with. `states` lists the stored states that match. `name_prefix` is
+    literal (no sign in it is a pattern, case counts); the empty prefix is no filter.
     """
 
     view: View = View.MINIMAL
@@ -68,7 +59,11 @@ class TaskQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Tasks in order; `next` None where there are no more. It may be short before that."""
+    """Tasks in order; it may be short, even empty, before the last one.
+
+    `next` is None exactly where nothing more can follow. Over all pages no task is repeated
+    or lost; a task stored with a greater id than a page's position is on no later page.
+    """
 
     tasks: Sequence[TaskText]
     next: str | None = None
@@ -89,7 +84,8 @@ class TaskStore(Protocol):
     async def create(self, task: NewTask) -> str:
         """Store a task with its first event; its id, or the id that the same key made before.
 
-        Raises Conflict where the key was used with another body.
+        Keys are per owner. Raises Conflict where the key was used with another body, or where
+        there is a task with that id.
         """
         ...
 
@@ -98,11 +94,14 @@ class TaskStore(Protocol):
         ...
 
     async def page(self, query: TaskQuery) -> Page:
-        """A page of tasks, driven by an index, scanning a bounded number of rows."""
+        """A page of tasks, driven by an index, scanning a bounded number of rows.
+
+        A task in it is what `get` gives in that view.
+        """
         ...
 
     async def cancel(self, task_id: str) -> Cancel:
-        """Apply Transition.CANCEL."""
+        """Apply Transition.CANCEL. A task that is CANCELING stays so: ASKED again, no event."""
         ...
 
 
@@ -171,6 +170,9 @@ class Change:
 
     A terminal target state or RETRY ends the lease. RETRY makes the task due again after
     `delay_seconds` with attempt.number + 1. The live tails go with the end of an attempt.
+    Of `attempt` the phase, handle, place and outcome are stored, and only while the attempt
+    goes on: number and backend are what the claim made them. Without a transition there is
+    no event, and the write is allowed in every state that has a lease, CANCELING too.
     """
 
     transition: Transition | None = None
@@ -186,7 +188,9 @@ class Written:
     """What came of a write: the state now, and whether it was applied.
 
     Not applied with `lost` False: the table has no such transition from `state` (a cancel
-    came first). `lost` True: the lease has another owner, or the task is gone.
+    came first); then nothing of the write is stored. `lost` True: the lease has ended or has
+    another owner, or the task is gone (state UNKNOWN). A lease that has run out is still its
+    owner's until somebody adopts the attempt.
     """
 
     state: State
@@ -207,23 +211,35 @@ class LeaseStore(Protocol):
     """The workers' side of the store."""
 
     async def queued(self, per_owner: int, owners: int = 64) -> Sequence[Candidate]:
-        """Tasks that are due: the oldest `per_owner` of each of up to `owners` owners."""
+        """Tasks that are due: the oldest `per_owner` of each of up to `owners` owners.
+
+        The oldest has been due the longest. Where there are more owners, the owners that were
+        left out come first in the next call.
+        """
         ...
 
     async def claim(
         self, task_id: str, backend: str, holder: str, lease_seconds: float
     ) -> Claim | None:
-        """Apply Transition.CLAIM with a raised epoch; None where another was faster."""
+        """Apply Transition.CLAIM with a raised epoch; None where another was faster: the task
+        is no longer QUEUED, or not due now. The attempt is of `backend`, in Phase.STAGING."""
         ...
 
     async def adopt(
         self, backends: Sequence[str], holder: str, lease_seconds: float, limit: int = 64
     ) -> Sequence[Claim]:
-        """Take over attempts on these backends whose lease has run out, with a raised epoch."""
+        """Take over attempts on these backends whose lease has run out, with a raised epoch.
+
+        They are INITIALIZING, RUNNING or CANCELING; state and attempt stay as they are, and
+        there is no event.
+        """
         ...
 
     async def renew(self, fences: Sequence[Fence], lease_seconds: float) -> Sequence[Renewal]:
-        """Prolong leases; brings back the wish to cancel. Never rewrites a document."""
+        """Prolong leases; brings back the wish to cancel. Never rewrites a document.
+
+        One Renewal a fence, in the order of the fences.
+        """
         ...
 
     async def write(self, fence: Fence, change: Change) -> Written:
@@ -231,16 +247,26 @@ class LeaseStore(Protocol):
         ...
 
     async def tail(self, fence: Fence, tails: Mapping[str, str]) -> None:
-        """Replace the live tails (`executor.0.stdout` -> text); not durable, may be lost."""
+        """Replace the live tails (`executor.0.stdout` -> text); not durable, may be lost.
+
+        They replace all earlier ones. Those of a worker that lost its lease are dropped.
+        """
         ...
 
     async def changed(self, timeout_seconds: float) -> bool:
         """Wait until tasks may have been queued or canceled since the last call; False at the
-        timeout. Tens of milliseconds after the change at the most."""
+        timeout. Tens of milliseconds after the change at the most.
+
+        A task that becomes due after a RETRY and an attempt that ends (there is room again)
+        count too. One caller a store object: a change that one call told of is told to no
+        other. The first call tells of the work that was there at the opening."""
         ...
 
     async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:
-        """Take or prolong a named lease (a backend, the relay); False while another has it."""
+        """Take or prolong a named lease (a backend, the relay); False while another has it.
+
+        Holding it for 0 seconds gives it back.
+        """
         ...
 
 
@@ -264,7 +290,7 @@ class EventStore(Protocol):
         ...
 
     async def history(self, task_id: str) -> Sequence[Event]:
-        """All events of one task, relayed or not, in order."""
+        """All events of one task, relayed or not, in order; none where there is no such task."""
         ...
 
 
