@@ -13,7 +13,8 @@ class Event:
     """One change of one task.
 
     `number` counts from 1 within the task; `time` is seconds since the epoch by the store's
-    clock; `reason` is a sentence, where there is one.
+    clock; `reason` is a sentence, where there is one. `attempt` is the number of the attempt
+    that the task is in after the change: 1 from its creation on, raised by each RETRY.
     """
 
     task: str
