@@ -16,7 +16,9 @@ TespError
 ├── BackendError         a backend could not do its work
 │   ├── BackendUnavailable   out of reach for now
 │   └── BackendRefused       it refused the job, final for this attempt
-└── PlanError            a runner plan that cannot be read or carried out
+├── PlanError            a runner plan that cannot be read or carried out
+├── ServiceUnreachable   the command line got no answer from the service
+└── RequestRefused       the service refused what the command line asked
 """
 
 from collections.abc import Sequence
@@ -97,3 +99,11 @@ class BackendUnavailable(BackendError):
 
 class BackendRefused(BackendError):
     """The backend refused the job."""
+
+
+class ServiceUnreachable(TespError):
+    """The service gave no answer that can be used; the message says where it was looked for."""
+
+
+class RequestRefused(TespError):
+    """The service refused a request, for want of rights or for a reason that it gives."""

@@ -16,6 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from tesp.errors import SettingsError
 
+# TESP_ variables that are no settings: where to look, and what the command line speaks with.
+_OTHER_VARIABLES = frozenset(
+    f"TESP_{n}" for n in ("ENV", "SETTINGS", "URL", "TOKEN", "USER", "PASSWORD")
+)
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +39,9 @@ class ServerSettings(_Section):
 
     host: str = "127.0.0.1"
     port: int = 8000
+    allow_open: bool = Field(
+        False, description="Listen beyond loopback although requests are not authenticated"
+    )
     service_id: str = "org.tesp.local"
     name: str = "tesp"
     organization_name: str = "tesp"
@@ -180,7 +188,7 @@ def _read(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     )
     data = {k.lower(): _plain(v) for k, v in source.as_dict().items()}
     for name, value in environ.items():
-        if name.startswith("TESP_") and name not in ("TESP_ENV", "TESP_SETTINGS"):
+        if name.startswith("TESP_") and name not in _OTHER_VARIABLES:
             _put(data, name.removeprefix("TESP_").lower().split("__"), value)
     return data
 
