@@ -156,7 +156,7 @@ def _facts(number: int, ended: plan.ExecutorResult) -> Iterable[tuple[str, str]]
 
 def _encodings(number: int, tails: Mapping[str, bytes]) -> Iterable[tuple[str, str]]:
     for stream in ("stdout", "stderr"):
-        if _is_noise(tails.get(f"{number}.{stream}", b"")):
+        if _decoded(tails.get(f"{number}.{stream}", b"")) is None:
             yield f"executor.{number}.{stream}.encoding", "backslash"
 
 
@@ -164,39 +164,38 @@ def live_tails(running: int | None, tails: Mapping[str, bytes]) -> dict[str, str
     """The tails of the executor that runs, as metadata."""
     if running is None:
         return {}
-    texts = {
-        f"executor.{running}.{stream}": text_of(tails[f"{running}.{stream}"])
+    now = {
+        f"{running}.{stream}": _without_last_part(tails.get(f"{running}.{stream}", b""))
         for stream in ("stdout", "stderr")
-        if tails.get(f"{running}.{stream}")
     }
-    return {**texts, **dict(_encodings(running, tails))}
+    texts = {f"executor.{name}": text_of(tail) for name, tail in now.items() if tail}
+    return {**texts, **dict(_encodings(running, now))}
 
 
 def text_of(tail: bytes) -> str:
-    r"""A stream as text, without loss: bytes that are no UTF-8 are written `\xNN`, and then
-    backslashes are doubled, so that it can be undone."""
-    if not _is_noise(tail):
-        return _whole_characters(tail).decode()
-    return tail.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
+    r"""A stream as text, without loss: where it is no UTF-8, such bytes are written `\xNN` and
+    backslashes doubled, so that it can be undone."""
+    text = _decoded(tail)
+    return tail.replace(b"\\", b"\\\\").decode(errors="backslashreplace") if text is None else text
 
 
-def _is_noise(tail: bytes) -> bool:
-    try:
-        _whole_characters(tail).decode()
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _whole_characters(tail: bytes) -> bytes:
-    """The tail without the remains of a character that was cut at either end."""
+def _decoded(tail: bytes) -> str | None:
+    """The text, None where it is no UTF-8. What was cut in a character's middle begins after."""
     start = 0
-    while start < min(3, len(tail)) and tail[start] & 0xC0 == 0x80:
-        start += 1
-    for back in range(1, min(4, len(tail) - start) + 1):
+    if len(tail) >= plan.Plan._field_defaults["tail_bytes"]:
+        while start < 3 and tail[start] & 0xC0 == 0x80:
+            start += 1
+    try:
+        return tail[start:].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _without_last_part(tail: bytes) -> bytes:
+    """A live tail without a last character of which only a part is here yet."""
+    for back in range(1, min(4, len(tail)) + 1):
         lead = tail[-back]
-        if lead & 0xC0 == 0x80:
-            continue
-        needs = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2 if lead >= 0xC0 else 1
-        return tail[start:-back] if needs > back else tail[start:]
-    return tail[start:]
+        if lead & 0xC0 == 0xC0:
+            needs = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2
+            return tail[:-back] if needs > back else tail
+    return tail

@@ -1,0 +1,94 @@
+"""What can be seen of a job in its workspace: claim, progress, tails, result."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tesp.backends import Seen
+from tesp.backends.local.process import Identity
+from tesp.runner.plan import (
+    CLAIM_FILE,
+    PROGRESS_FILE,
+    RESULT_FILE,
+    TAILS_DIR,
+    Progress,
+    Result,
+)
+
+_Stamp = tuple[int, int, int]
+
+
+def result_of(place: Path) -> Result | None:
+    """The runner's result, None while there is none."""
+    data = _json(place / RESULT_FILE)
+    return None if data is None else Result.from_json(data)
+
+
+def runner_of(place: Path) -> Identity | None:
+    """The runner that took the job, None where none has."""
+    data = _json(place / CLAIM_FILE)
+    if not data or "pid" not in data:
+        return None
+    return Identity(int(data["pid"]), int(data["start"]), str(data["boot"]))
+
+
+def tails_of(place: Path) -> dict[str, bytes]:
+    """The newest tails of all executors."""
+    directory = place / TAILS_DIR
+    return {name: _bytes(directory / name) for name in _stamps(directory)}
+
+
+def progress_of(place: Path) -> Progress:
+    """How far the executors have come."""
+    data = _json(place / PROGRESS_FILE)
+    return Progress() if data is None else Progress.from_json(data)
+
+
+class Observation:
+    """Looks again and again, and tells only what has changed."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._progress: _Stamp | None = None
+        self._tails: Mapping[str, _Stamp] = {}
+
+    def news(self) -> Seen | None:
+        """What there is to see now, None where it is what was seen before."""
+        progress = _stamp(self._place / PROGRESS_FILE)
+        tails = _stamps(self._place / TAILS_DIR)
+        if (progress, tails) == (self._progress, self._tails):
+            return None
+        self._progress, self._tails = progress, tails
+        return Seen(progress_of(self._place), tails_of(self._place))
+
+
+def _stamps(directory: Path) -> dict[str, _Stamp]:
+    try:
+        names = sorted(p.name for p in directory.iterdir() if p.name.endswith(("out", "err")))
+    except FileNotFoundError:
+        return {}
+    stamps = ((name, _stamp(directory / name)) for name in names)
+    return {name: stamp for name, stamp in stamps if stamp}
+
+
+def _stamp(file: Path) -> _Stamp | None:
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes() or b"null")
+    except FileNotFoundError:
+        return None
