@@ -1,4 +1,4 @@
-"""Makes what the project needs on this machine: `setup.py serve` or `setup.py test`.
+"""Makes what the project needs on this machine: `setup.py serve`, `check` or `test`.
 
 Needs python3 alone. Does nothing where nothing changed since the last time.
 """
@@ -30,18 +30,15 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 def main(argv):
     """Set up for one purpose; gives the exit code."""
-    if argv not in (["serve"], ["test"]):
+    purposes = {"serve": serve, "check": check, "test": test}
+    if len(argv) != 1 or argv[0] not in purposes:
         raise SystemExit(__doc__)
     if sys.version_info < OLDEST:
         raise SystemExit(
-            "tesp needs Python %d.%d or newer, and this is %s (%s). Name another with "
-            "`make PYTHON=/path/to/python3.11 ...`."
-            % (*OLDEST, sys.version.split()[0], sys.executable)
+            f"tesp needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}. "
+            "Name another: make PYTHON=/path/to/python3.11 ..."
         )
-    if argv == ["serve"]:
-        serve()
-    else:
-        test()
+    purposes[argv[0]]()
 
 
 def serve():
@@ -53,10 +50,15 @@ def serve():
     link_sandbox()
 
 
-def test():
-    """The environments of the tests, the checks and the peers."""
-    debian_packages()
+def check():
+    """The environment of the checks and of the tests."""
     install(VENV, "test", requirements("test", "check"))
+
+
+def test():
+    """The environment of the tests, and the peers that they meet."""
+    debian_packages()
+    check()
     for pins in sorted(PEERS.glob("*.txt")):
         install_pinned(ROOT / ".venvs" / pins.stem, pins)
 
@@ -75,7 +77,7 @@ def install(venv, purpose, wanted):
     with changed(venv, purpose, "\n".join(wanted), CONSTRAINTS.read_text()) as stale:
         if stale:
             create(venv)
-            print("Installing tesp and what it needs into %s ..." % venv.name, flush=True)
+            print(f"Installing tesp and what it needs into {venv.name} ...", flush=True)
             pip(venv, "-c", CONSTRAINTS, *wanted)
             pip(venv, "--no-deps", "--no-build-isolation", "-e", ROOT)
 
@@ -85,7 +87,7 @@ def install_pinned(venv, pins):
     with changed(venv, "pinned", pins.read_text()) as stale:
         if stale:
             create(venv)
-            print("Installing the peer %s ..." % venv.name, flush=True)
+            print(f"Installing the peer {venv.name} ...", flush=True)
             pip(venv, "--no-deps", "-r", pins)
 
 
@@ -136,12 +138,13 @@ def debian_packages():
 
 def apt_install(packages):
     """Install Debian packages as root; for anybody else, say which are missing."""
+    names = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise SystemExit(
-            "Missing Debian packages: %s. Install them (as root: apt-get install %s), then "
-            "run this again." % (", ".join(packages), " ".join(packages))
+            f"Missing Debian packages: {names}. Install them (as root: apt-get install {names}), "
+            "then run this again."
         )
-    print("Installing Debian packages: %s ..." % " ".join(packages), flush=True)
+    print(f"Installing Debian packages: {names} ...", flush=True)
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     with no_daemons_started():
         run(["apt-get", "update", "-qq"], env=env)
@@ -166,7 +169,7 @@ def run(argv, env=None):
     """Run a program; where it fails, it has said why."""
     code = subprocess.call([str(a) for a in argv], env=env)
     if code:
-        raise SystemExit("%s ended with %d" % (" ".join(str(a) for a in argv[:4]), code))
+        raise SystemExit(f"{' '.join(map(str, argv[:4]))} ended with {code}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 GRACE_SECONDS = 20.0
 
@@ -21,7 +22,7 @@ def main(argv: list[str]) -> int:
     signal.set_wakeup_fd(tell)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    with open(argv[1], "ab") as log:
+    with Path(argv[1]).open("ab") as log:
         child = subprocess.Popen(argv[2:], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     select.select([owner, told, os.pidfd_open(child.pid)], [], [])
     if child.poll() is None:

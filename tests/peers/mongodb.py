@@ -1,6 +1,7 @@
 """A server of MongoDB's wire protocol over WiredTiger, as a process of its own."""
 
 import dataclasses
+from pathlib import Path
 from typing import Self
 
 from tests.peers.environments import program
@@ -18,7 +19,7 @@ class MongodbServer:
         """Start it with its data in the room."""
         port = free_port()
         (room.directory / "secantusd.toml").touch()
-        argv = [
+        argv: list[str | Path] = [
             *(program("mongodb", "secantusd-py"), "--config", room.directory / "secantusd.toml"),
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--storage-path", room.directory / "data", "--log-level", "WARNING"),

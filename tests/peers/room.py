@@ -66,9 +66,7 @@ class Room:
             room.end()
             shutil.rmtree(room.directory, ignore_errors=True)
 
-    def start(
-        self, name: str, argv: list[str | Path], env: Mapping[str, str] | None = None
-    ) -> int:
+    def start(self, name: str, argv: list[str | Path], env: Mapping[str, str] | None = None) -> int:
         """Start a program in this room; its output goes to `{name}.log`. Gives the pid to end."""
         self.directory.mkdir(parents=True, exist_ok=True)
         guarded = [sys.executable, _GUARDIAN, self.owner, self.log(name), *argv]
@@ -112,14 +110,18 @@ class Room:
 
     def end(self, seconds: float = 30.0) -> None:
         """End what was started here, by pid, and wait until it is gone."""
-        running = [p for p in self._processes() if _alive(*p)]
-        for pid, _ in running:
-            with contextlib.suppress(ProcessLookupError):
+        for pid, started in self._processes():
+            if _alive(pid, started):
                 os.kill(pid, signal.SIGTERM)
-        wait_until(
-            lambda: not any(_alive(*p) for p in running), f"{self.directory.name} ended", seconds
-        )
+        self.wait_until_ended(seconds)
         (self.directory / "processes").unlink(missing_ok=True)
+
+    def wait_until_ended(self, seconds: float = 30.0) -> None:
+        """Wait until every process of this room is gone."""
+        processes = self._processes()
+        wait_until(
+            lambda: not any(_alive(*p) for p in processes), f"{self.directory.name} ended", seconds
+        )
 
     def _processes(self) -> list[tuple[int, str]]:
         listed = self.directory / "processes"

@@ -83,7 +83,12 @@ def _start(room: Room, name: str, port: int, more: Sections, filters: str = "") 
     }
     server = {"use": f"egg:swift#{name}", "account_autocreate": "true"}
     pipeline = {"pipeline": f"{filters} {name}-server"}
-    sections = {"DEFAULT": default, "pipeline:main": pipeline, f"app:{name}-server": server, **more}
+    sections: Sections = {
+        "DEFAULT": default,
+        "pipeline:main": pipeline,
+        f"app:{name}-server": server,
+        **more,
+    }
     file = room.directory / f"{name}.conf"
     _write(file, sections)
     room.start(name, [program(_ENVIRONMENT, f"swift-{name}-server"), file, "--verbose"])
@@ -105,7 +110,7 @@ def _build_ring(directory: Path, name: str, port: int) -> None:
         ["rebalance"],
     ]
     for step in steps:
-        argv = [program(_ENVIRONMENT, "swift-ring-builder"), builder, *step]
+        argv: list[str | Path] = [program(_ENVIRONMENT, "swift-ring-builder"), builder, *step]
         done = subprocess.run(argv, capture_output=True, check=False, text=True)
         if done.returncode > 1:
             raise PeerError(f"swift-ring-builder {step[0]}: {done.stdout}{done.stderr}")

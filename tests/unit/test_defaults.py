@@ -1,0 +1,24 @@
+"""What a fresh clone starts with."""
+
+import tomllib
+from pathlib import Path
+
+from tesp.settings import load
+
+_ROOT = Path(__file__).parents[2]
+
+
+def test_the_settings_file_of_a_fresh_clone_says_the_defaults() -> None:
+    assert load(_ROOT / "settings.toml", {}) == load(None, {})
+
+
+def test_every_dependency_is_pinned_without_an_address() -> None:
+    lines = (_ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines)
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+    wanted = project["build-system"]["requires"] + project["project"]["dependencies"]
+    for group in project["dependency-groups"].values():
+        wanted += group
+    named = {w.partition(">")[0].partition("[")[0].lower().replace("_", "-") for w in wanted}
+    assert named <= {pin.lower().replace("_", "-") for pin in pins}
+    assert all(version[0].isdigit() and "/" not in version for version in pins.values())

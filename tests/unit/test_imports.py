@@ -1,0 +1,123 @@
+"""Imports point down only: each part of tesp knows those below it, never one above or beside."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+# Bottom first. A part may import the levels below its own, and itself.
+_LEVELS = (
+    ("tesp.errors", "tesp.runner.plan"),
+    ("tesp.tes",),
+    ("tesp.events", "tesp.settings"),
+    ("tesp.runner", "tesp.store", "tesp.staging", "tesp.bus"),
+    ("tesp.backends",),
+    ("tesp.dispatch", "tesp.agents", "tesp.ingress", "tesp.catalog"),
+    ("tesp.api", "tesp.web"),
+    ("tesp.app",),
+    ("tesp.cli",),
+)
+_LEVEL = {part: level for level, parts in enumerate(_LEVELS) for part in parts}
+_VALUES_LEVEL = _LEVEL["tesp.settings"]
+# The groups of the command line that run a part of the server themselves.
+_CLI_WITH_LAYERS = {"tesp.cli.serve", "tesp.cli.doctor", "tesp.cli.bus"}
+
+
+def _modules() -> dict[str, Path]:
+    """Every module of tesp by its dotted name."""
+    names = {}
+    for path in sorted((_ROOT / "tesp").rglob("*.py")):
+        parts = path.relative_to(_ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+_MODULES = _modules()
+_NAMES = sorted(set(_MODULES) - {"tesp"})
+
+
+def _part(module: str) -> str | None:
+    """The part of the table that a module belongs to: the longest name that it begins with."""
+    fitting = [p for p in _LEVEL if module == p or module.startswith(p + ".")]
+    return max(fitting, key=len, default=None)
+
+
+def _imports(module: str) -> Iterator[tuple[str, bool]]:
+    """Each module that this one imports, and whether it does so at its own import."""
+    path = _MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    tree = ast.parse(path.read_text(), path)
+    lazy = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        for name in _named(node, package):
+            yield name, node not in lazy
+
+
+def _named(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        above = package.split(".")[: len(package.split(".")) - node.level + 1]
+        base = ".".join([*above, *filter(None, [node.module])]) if node.level else node.module
+        for alias in node.names:
+            inner = f"{base}.{alias.name}"
+            yield inner if inner in _MODULES or _part(inner) != _part(str(base)) else str(base)
+
+
+def _ours(module: str) -> list[tuple[str, bool]]:
+    return [(n, now) for n, now in _imports(module) if n == "tesp" or n.startswith("tesp.")]
+
+
+def test_every_module_has_its_place_in_the_table() -> None:
+    assert [m for m in _NAMES if _part(m) is None] == []
+
+
+@pytest.mark.parametrize("module", _NAMES)
+def test_imports_point_down_only(module: str) -> None:
+    part = _part(module)
+    assert part is not None, f"{module} has no place in the table"
+    wrong = [
+        name
+        for name, _ in _ours(module)
+        if (other := _part(name)) != part and (other is None or _LEVEL[other] >= _LEVEL[part])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", [m for m in _NAMES if m.startswith("tesp.tes")])
+def test_the_values_of_tes_know_nothing_of_ours_but_errors(module: str) -> None:
+    known = {_part(name) for name, _ in _ours(module)}
+    assert known <= {"tesp.tes", "tesp.errors"}
+
+
+@pytest.mark.parametrize("module", [m for m in _NAMES if m.startswith("tesp.runner")])
+def test_the_runner_needs_the_standard_library_alone(module: str) -> None:
+    foreign = [
+        name
+        for name, _ in _imports(module)
+        if not (name == "tesp.runner" or name.startswith("tesp.runner."))
+        and name.partition(".")[0] not in sys.stdlib_module_names
+    ]
+    assert foreign == []
+
+
+@pytest.mark.parametrize("module", [m for m in _NAMES if m.startswith("tesp.cli")])
+def test_the_command_line_speaks_http_and_loads_the_server_only_when_it_serves(
+    module: str,
+) -> None:
+    layers = [
+        (name, now)
+        for name, now in _ours(module)
+        if (part := _part(name)) != "tesp.cli" and part and _LEVEL[part] > _VALUES_LEVEL
+    ]
+    if module in _CLI_WITH_LAYERS:
+        layers = [(name, now) for name, now in layers if now]
+    assert layers == []
