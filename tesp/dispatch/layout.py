@@ -13,9 +13,8 @@ from tesp.runner.plan import INPUTS_DIR, ROOTS_DIR, Mount
 from tesp.runner.plan import Executor as PlannedExecutor
 from tesp.runner.plan import Output as PlannedOutput
 from tesp.staging import Download
+from tesp.tes import paths
 from tesp.tes.models import Executor, Input, Output, TaskSubmission
-
-_WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +44,9 @@ def layout_of(task: TaskSubmission) -> Layout:
     )
 
 
-def is_pattern(path: str) -> bool:
-    """Whether an output path holds POSIX wildcards."""
-    return any(c in _WILDCARDS for c in path)
-
-
 def clean(path: str) -> str:
     """A container path without doubled or trailing slashes."""
-    return posixpath.normpath("/" + path.lstrip("/"))
+    return "/" + "/".join(paths.parts(path))
 
 
 def _writable(task: TaskSubmission) -> list[str]:
@@ -65,12 +59,7 @@ def _writable(task: TaskSubmission) -> list[str]:
 
 
 def _directory_of(output: Output) -> str:
-    path = clean(output.path)
-    if is_pattern(path):
-        parts = path.split("/")
-        literal = next(i for i, part in enumerate(parts) if is_pattern(part))
-        return "/".join(parts[:literal]) or "/"
-    return path if output.type == "DIRECTORY" else posixpath.dirname(path)
+    return "/" + "/".join(paths.directory_of(output.path, output.type))
 
 
 def _roots(paths: Iterable[str]) -> dict[str, str]:
@@ -92,8 +81,7 @@ def _holders(inputs: Sequence[Input], roots: dict[str, str]) -> dict[str, str]:
     """Every mount's target with its place in the workspace: the roots, and the inputs that
     are inside no other."""
     holders = dict(roots)
-    paths = sorted((clean(i.path), n) for n, i in enumerate(inputs))
-    for path, number in paths:
+    for path, number in sorted((clean(i.path), n) for n, i in enumerate(inputs)):
         if _holder(path, holders) is None:
             holders[path] = f"{INPUTS_DIR}/{number}"
     return holders
@@ -132,7 +120,7 @@ def _directories(
 
 def _output(item: Output) -> PlannedOutput:
     path = clean(item.path)
-    pattern = is_pattern(path)
+    pattern = paths.is_pattern(path)
     prefix = item.path_prefix if pattern else None
     return PlannedOutput(path, prefix, item.type, pattern)
 
