@@ -49,6 +49,12 @@ class ServerSettings(_Section):
     legacy_states: bool = Field(
         True, description="On /v1 show CANCELING as RUNNING and PREEMPTED as SYSTEM_ERROR"
     )
+    contact_url: str | None = Field(None, description="A mailto: or https: URL for service-info")
+    documentation_url: str | None = None
+    environment: str | None = Field(None, description="Such as `production`, for service-info")
+    cors_origins: tuple[str, ...] = Field(
+        (), description='Origins whose web pages may call the API; "*" for all'
+    )
 
 
 class DispatchSettings(_Section):
