@@ -1,0 +1,195 @@
+"""The embedded store: one SQLite file, owned by one process.
+
+All writes go through one thread, which commits in groups; reads go through a few threads. A
+write that is acknowledged has reached the disk.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tesp.errors import StoreError
+from tesp.events import Event
+from tesp.store import (
+    Cancel,
+    Candidate,
+    Change,
+    Claim,
+    Fence,
+    Logged,
+    NewTask,
+    Page,
+    Renewal,
+    TaskQuery,
+    Written,
+)
+from tesp.store.sqlite import events, leases, pages, queues, tasks
+from tesp.store.sqlite.ownership import MOUNTS, Ownership, refuse_network
+from tesp.store.sqlite.readers import Readers
+from tesp.store.sqlite.schema import open_writer
+from tesp.store.sqlite.wakeups import Wakeups
+from tesp.store.sqlite.writer import Done, Writer
+from tesp.tes.states import Transition
+from tesp.tes.views import TaskText, View
+
+_READERS = 3
+_AT_ONCE = 0.0
+
+
+class SqliteStore:
+    """All three contracts over one file. It belongs to the event loop that opened it."""
+
+    def __init__(self, file: Path, taken: "Taken", clock: Callable[[], float]) -> None:
+        self._ownership = taken.ownership
+        self._clock = clock
+        self._wakeups = Wakeups(clock, taken.wakes)
+        self._writer = Writer(taken.connection, self._wakeups.add)
+        self._readers = Readers(file, _READERS)
+        self._last_owner: str | None = None
+
+    @classmethod
+    async def open(
+        cls, file: Path, *, clock: Callable[[], float] = time.time, mounts: Path = MOUNTS
+    ) -> Self:
+        """Open the file, made where it is not there; all leases in it are over.
+
+        Raises StoreLocked where another process has it open, SettingsError where its file
+        system cannot be trusted, StoreError where it is not ours or cannot be read.
+        """
+        taken = await asyncio.to_thread(_take, file, clock, mounts)
+        return cls(file, taken, clock)
+
+    async def close(self) -> None:
+        """Finish what waits, and let go of the file. Safe to call again."""
+        await self._readers.close()
+        await self._writer.close()
+        self._ownership.release()
+
+    async def create(self, task: NewTask) -> str:
+        """Store a task with its first event."""
+        return await self._writer.run(
+            lambda db: Done(tasks.create(db, task, self._clock()), wake=_AT_ONCE)
+        )
+
+    async def get(self, task_id: str, view: View) -> TaskText | None:
+        """One task."""
+        return await self._readers.run(lambda db: tasks.get(db, task_id, view))
+
+    async def page(self, query: TaskQuery) -> Page:
+        """A page of tasks."""
+        return await self._readers.run(lambda db: pages.page(db, query))
+
+    async def cancel(self, task_id: str) -> Cancel:
+        """Apply Transition.CANCEL."""
+
+        def work(db: sqlite3.Connection) -> Done[Cancel]:
+            came = tasks.cancel(db, task_id, self._clock())
+            return Done(came, _AT_ONCE if came in (Cancel.ENDED, Cancel.ASKED) else None)
+
+        return await self._writer.run(work)
+
+    async def queued(self, per_owner: int, owners: int = 64) -> Sequence[Candidate]:
+        """Tasks that are due."""
+        after, now = self._last_owner, self._clock()
+        found, self._last_owner = await self._readers.run(
+            lambda db: queues.queued(db, per_owner, owners, after, now)
+        )
+        return found
+
+    async def claim(
+        self, task_id: str, backend: str, holder: str, lease_seconds: float
+    ) -> Claim | None:
+        """Apply Transition.CLAIM with a raised epoch."""
+
+        def work(db: sqlite3.Connection) -> Done[Claim | None]:
+            expires = time.monotonic() + lease_seconds
+            return Done(leases.claim(db, task_id, backend, holder, self._clock(), expires))
+
+        return await self._writer.run(work)
+
+    async def adopt(
+        self, backends: Sequence[str], holder: str, lease_seconds: float, limit: int = 64
+    ) -> Sequence[Claim]:
+        """Take over attempts whose lease has run out."""
+
+        def work(db: sqlite3.Connection) -> Done[Sequence[Claim]]:
+            beat = time.monotonic()
+            expires = beat + lease_seconds
+            return Done(leases.adopt(db, backends, holder, limit, beat, expires))
+
+        return await self._writer.run(work)
+
+    async def renew(self, fences: Sequence[Fence], lease_seconds: float) -> Sequence[Renewal]:
+        """Prolong leases."""
+        return await self._writer.run(
+            lambda db: Done(leases.renew(db, fences, time.monotonic() + lease_seconds))
+        )
+
+    async def write(self, fence: Fence, change: Change) -> Written:
+        """One guarded write with its event."""
+
+        def work(db: sqlite3.Connection) -> Done[Written]:
+            now = self._clock()
+            written = leases.write(db, fence, change, now)
+            over = written.applied and leases.ends(change.transition, written.state)
+            delay = change.delay_seconds if change.transition is Transition.RETRY else 0.0
+            if not over:
+                return Done(written)
+            return Done(written, now + delay if delay > 0 else _AT_ONCE)
+
+        return await self._writer.run(work)
+
+    async def tail(self, fence: Fence, tails: Mapping[str, str]) -> None:
+        """Replace the live tails."""
+        await self._writer.run(lambda db: Done(leases.tail(db, fence, tails)))
+
+    async def changed(self, timeout_seconds: float) -> bool:
+        """Wait until there may be something to look at."""
+        return await self._wakeups.wait(timeout_seconds)
+
+    async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:
+        """Take or prolong a named lease."""
+
+        def work(db: sqlite3.Connection) -> Done[bool]:
+            beat = time.monotonic()
+            return Done(leases.hold(db, name, holder, beat, beat + lease_seconds))
+
+        return await self._writer.run(work)
+
+    async def relay(self, limit: int = 1000) -> int:
+        """Move events from the outbox to the log."""
+        return await self._writer.run(lambda db: Done(events.relay(db, limit)))
+
+    async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
+        """Events of the log behind `after`."""
+        return await self._readers.run(lambda db: events.read(db, after, limit))
+
+    async def history(self, task_id: str) -> Sequence[Event]:
+        """All events of one task."""
+        return await self._readers.run(lambda db: events.history(db, task_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file that is ours, with the connection that writes and what is to be done in it."""
+
+    ownership: Ownership
+    connection: sqlite3.Connection
+    wakes: Sequence[float]
+
+
+def _take(file: Path, clock: Callable[[], float], mounts: Path) -> Taken:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    refuse_network(file.parent, mounts)
+    ownership = Ownership(file)
+    try:
+        connection = open_writer(file)
+        leases.void(connection)
+        return Taken(ownership, connection, queues.wakes(connection, clock()))
+    except StoreError:
+        ownership.release()
+        raise

@@ -1,0 +1,147 @@
+"""The one thread that writes: it commits in one go whatever waits, and then answers."""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from tesp.errors import StoreError
+
+T = TypeVar("T")
+
+_MOST = 512  # writes in one commit: bounds how long the first of them waits
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What a write gives its caller, and when there is something to look at because of it.
+
+    `wake` is a time by the store's clock, 0 for at once, None for never.
+    """
+
+    value: T
+    wake: float | None = None
+
+
+@dataclass(slots=True)
+class Job:
+    """A closure over a connection, with the future of its caller."""
+
+    work: Callable[[sqlite3.Connection], Done[object]]
+    future: asyncio.Future[object]
+    done: Done[object] | None = None
+    error: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        """Note why it came to nothing."""
+        self.done, self.error = None, as_store_error(error)
+
+    def settle(self) -> None:
+        """Tell the caller, unless he has gone away."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        elif self.done is not None:
+            self.future.set_result(self.done.value)
+
+
+def as_store_error(error: Exception) -> Exception:
+    """What a caller gets to see of an error under the store."""
+    if isinstance(error, sqlite3.Error | UnicodeEncodeError | OverflowError):
+        translated = StoreError(f"the database refused: {error}")
+        translated.__cause__ = error
+        return translated
+    return error
+
+
+class Writer:
+    """Runs closures one after another in groups, each group in one durable transaction.
+
+    A closure that raises is rolled back and fails alone. A caller is answered after the commit
+    of his group; one that is cancelled while he waits leaves his write to happen or not.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, notify: Callable[[Sequence[float]], None]
+    ) -> None:
+        """`notify` is called in the event loop with the times to wake at, after each commit."""
+        self._connection = connection
+        self._notify = notify
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._open = True
+        self._thread.start()
+
+    async def run(self, work: Callable[[sqlite3.Connection], Done[T]]) -> T:
+        """Do one write; returns when it is durable."""
+        if not self._open:
+            raise StoreError("the store is closed")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(Job(work, future))  # type: ignore[arg-type]
+        return await future
+
+    async def close(self) -> None:
+        """Do what waits, then end the thread and close the connection."""
+        if self._open:
+            self._open = False
+            self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        more = True
+        while more:
+            group = [self._jobs.get()]
+            while len(group) < _MOST and not self._jobs.empty():
+                group.append(self._jobs.get_nowait())
+            more = None not in group
+            self._answer(self._commit([job for job in group if job is not None]))
+        self._connection.close()
+
+    def _commit(self, group: list[Job]) -> list[Job]:
+        """Give every job of the group its result or its error."""
+        if not group:
+            return group
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for job in group:
+                self._attempt(job)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # A full disk, say: nothing of the whole group is stored.
+            for job in group:
+                job.fail(error)
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        return group
+
+    def _attempt(self, job: Job) -> None:
+        """Run one job; what it raises undoes that job alone, and is its caller's to see."""
+        self._connection.execute("SAVEPOINT job")
+        try:
+            job.done = job.work(self._connection)
+        except Exception as error:  # noqa: BLE001 - every error goes to the caller
+            job.fail(error)
+            # Raises where SQLite has given up the whole transaction.
+            self._connection.execute("ROLLBACK TO job")
+        self._connection.execute("RELEASE job")
+
+    def _answer(self, group: list[Job]) -> None:
+        if not group:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._settle, group)
+        except RuntimeError:
+            # The loop is closed: nobody is left to be told.
+            return
+
+    def _settle(self, group: list[Job]) -> None:
+        for job in group:
+            job.settle()
+        wakes = [j.done.wake for j in group if j.done is not None and j.done.wake is not None]
+        if wakes:
+            self._notify(wakes)
