@@ -83,11 +83,11 @@ def install(venv, purpose, wanted):
 
 
 def install_pinned(venv, pins):
-    """Install exactly what a file names: the whole environment of one peer."""
-    with changed(venv, "pinned", pins.read_text()) as stale:
+    """Install exactly what a file names: the whole environment of one peer, without pip."""
+    with changed(venv, "its-peer", pins.read_text()) as stale:
         if stale:
-            create(venv)
             print(f"Installing the peer {venv.name} ...", flush=True)
+            run([sys.executable, "-m", "venv", "--clear", "--without-pip", venv])
             pip(venv, "--no-deps", "-r", pins)
 
 
@@ -104,7 +104,8 @@ def changed(venv, purpose, *parts):
 def create(venv):
     """Make a virtual environment, or keep the one that works."""
     python = venv / "bin" / "python"
-    if python.exists() and subprocess.call([python, "-m", "pip", "--version"], stdout=-3) == 0:
+    asked = [str(python), "-m", "pip", "--version"]
+    if python.exists() and subprocess.call(asked, stdout=subprocess.DEVNULL) == 0:
         return
     try:
         import ensurepip  # noqa: F401
@@ -114,9 +115,9 @@ def create(venv):
 
 
 def pip(venv, *args):
-    """Install quietly, wheels first."""
-    options = ["--quiet", "--disable-pip-version-check", "--prefer-binary"]
-    run([venv / "bin" / "python", "-m", "pip", "install", *options, *args])
+    """Install into an environment with the pip of ours: quietly, wheels first."""
+    ours = [VENV / "bin" / "python", "-m", "pip", "--python", venv / "bin" / "python", "install"]
+    run([*ours, "--quiet", "--disable-pip-version-check", "--prefer-binary", *args])
 
 
 def link_sandbox():
