@@ -56,7 +56,7 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[Ready], Non
     async with AsyncExitStack() as stack:
         store = await open_store(settings, role)
         stack.push_async_callback(store.close)
-        storages = Storages(settings.staging)
+        storages = Storages(settings.storage())
         stack.push_async_callback(storages.close)
         backends = await open_backends(settings) if role != "api" else []
         for backend in backends:

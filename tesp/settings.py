@@ -160,6 +160,13 @@ class Settings(_Section):
     staging: StagingSettings = StagingSettings()
     logging: LoggingSettings = LoggingSettings()
 
+    def storage(self) -> StagingSettings:
+        """What tasks may read and write; file URLs reach data_dir/files where no root is named."""
+        if self.staging.files:
+            return self.staging
+        root = FileRoot(path=self.data_dir.absolute() / "files")
+        return self.staging.model_copy(update={"files": (root,)})
+
     def machine_id(self) -> str:
         """What tells this machine from others that share the store."""
         if self.local.machine_id:

@@ -1,0 +1,133 @@
+"""tesp itself as a process: started, killed and started again like an operator's."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.peers.room import free_port, wait_until
+
+Document = dict[str, Any]
+TERMINAL = frozenset({"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "PREEMPTED"})
+_PROGRAM = Path(sys.executable).with_name("tesp")
+
+
+class TespServer:
+    """`tesp serve` on a free port, with its data and settings in `directory`."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any], role: str = "all") -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.data = directory / "data"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = directory / "server.log"
+        self._role = role
+        self._settings = directory / "settings.toml"
+        self._settings.write_text(f"default = {_toml(settings)}\n")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = httpx.Client(base_url=f"{self.url}/ga4gh/tes/v1", timeout=30)
+
+    def start(self) -> "TespServer":
+        """Start it, and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(_PROGRAM, "serve", "--host", "127.0.0.1", "--port", str(self.port)),
+                    *("--data", self.data, "--settings", self._settings, "--role", self._role),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={k: v for k, v in os.environ.items() if not k.startswith("TESP_")},
+            )
+        if self._role != "dispatcher":
+            wait_until(self._answers, "service-info")
+        return self
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"tesp ended at its start:\n{self.log.read_text()[-4000:]}")
+        try:
+            return self.client.get("/service-info").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash or a power cut leaves behind."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM, and wait; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        code = self._process.wait(30)
+        self._process = None
+        return code
+
+    def submit(self, task: Mapping[str, Any], **headers: str) -> str:
+        """Create a task; its id."""
+        answer = self.client.post("/tasks", json=task, headers=headers)
+        assert answer.status_code == 200, answer.text
+        task_id: str = answer.json()["id"]
+        return task_id
+
+    def get(self, task_id: str, view: str = "FULL") -> Document:
+        """One task."""
+        answer = self.client.get(f"/tasks/{task_id}", params={"view": view})
+        assert answer.status_code == 200, answer.text
+        document: Document = answer.json()
+        return document
+
+    def state(self, task_id: str) -> str:
+        """The state of a task."""
+        state: str = self.get(task_id, "MINIMAL")["state"]
+        return state
+
+    def wait(self, task_id: str, *states: str, seconds: float = 90) -> Document:
+        """Wait for one of the states (any terminal one by default); the FULL task."""
+        wanted = frozenset(states) or TERMINAL
+        try:
+            wait_until(lambda: self.state(task_id) in wanted, f"{task_id} {set(wanted)}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{json.dumps(self.get(task_id), indent=1)}") from error
+        return self.get(task_id)
+
+    def run(self, task: Mapping[str, Any], seconds: float = 90) -> Document:
+        """Create a task and wait for its end."""
+        return self.wait(self.submit(task), seconds=seconds)
+
+    def cancel(self, task_id: str) -> None:
+        """Ask for the end of a task."""
+        answer = self.client.post(f"/tasks/{task_id}:cancel")
+        assert answer.status_code == 200, answer.text
+
+    def leftovers(self) -> list[str]:
+        """Workspaces that are still there."""
+        return sorted(p.name for p in (self.data / "work").glob("*"))
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML; JSON's strings, numbers and booleans are TOML's too."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return json.dumps(str(value) if isinstance(value, Path) else value)
