@@ -1,0 +1,74 @@
+"""The settings of `serve` and `doctor`: a file, variables, and the flags over both."""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tesp.errors import SettingsError
+
+if TYPE_CHECKING:
+    from tesp.settings import Settings
+
+DEFAULT_FILE = Path("settings.toml")
+_FILES_DIR = "files"
+
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        envvar="TESP_SETTINGS",
+        metavar="FILE",
+        help="Default: ./settings.toml, where it exists.",
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Where the service keeps all that it keeps."),
+]
+
+
+def configured(
+    file: Path | None, data: Path | None = None, **sections: Mapping[str, Any]
+) -> "Settings":
+    """The settings, with the flags that were given (not None) over them.
+
+    Where no file roots are set, tasks may read and write DATA/files.
+    """
+    from tesp.settings import FileRoot, load
+
+    if file is not None and not file.is_file():
+        raise SettingsError(f"--settings: there is no file {file}")
+    settings = load(file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None))
+    # A task's URL is an absolute path, and so must the roots be.
+    update: dict[str, Any] = {"data_dir": (data or settings.data_dir).absolute()}
+    for name, values in sections.items():
+        given = {k: v for k, v in values.items() if v is not None}
+        update[name] = getattr(settings, name).model_copy(update=given)
+    if not settings.staging.files:
+        root = FileRoot(path=update["data_dir"] / _FILES_DIR)
+        update["staging"] = settings.staging.model_copy(update={"files": (root,)})
+    return settings.model_copy(update=update)
+
+
+def require_guarded(host: str, allow_open: bool) -> None:
+    """Raise SettingsError where others could use the service, and nobody said that they may."""
+    if allow_open or _is_loopback(host):
+        return
+    raise SettingsError(
+        f"server.host = {host} can be reached from other machines, and requests are not "
+        "authenticated: whoever reaches it runs programs here. Listen on 127.0.0.1, behind a "
+        "proxy that asks who is there, or say that this is meant: server.allow_open = true "
+        "(TESP_SERVER__ALLOW_OPEN=true)"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,165 @@
+"""The task service over HTTP, as the command line uses it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from tesp.cli.address import Credentials
+from tesp.cli.pauses import Pauses
+from tesp.errors import (
+    Conflict,
+    InvalidTask,
+    NotFound,
+    Problem,
+    RequestRefused,
+    ServiceUnreachable,
+    TespError,
+)
+from tesp.tes.states import State
+
+Document = dict[str, Any]
+Note = Callable[[str], None]
+
+PATIENCE_SECONDS = 60.0
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_PAGE_SIZE = 256
+# What a proxy says while the service behind it starts again.
+_AWAY = frozenset({502, 503, 504})
+
+
+def state_of(task: Document) -> State:
+    """The state of a task; one that we do not know is UNKNOWN."""
+    given = task.get("state", "")
+    return State(given) if given in State.__members__ else State.UNKNOWN
+
+
+class Service:
+    """One task service. Once it has answered, it is waited for when it goes away for a while.
+
+    `note` tells the user that we are waiting.
+    """
+
+    def __init__(
+        self,
+        api: str,
+        credentials: Credentials,
+        note: Note,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        headers = {"Accept": "application/json"}
+        if credentials.token:
+            headers["Authorization"] = f"Bearer {credentials.token}"
+        self._api = api
+        self._note = note
+        self._patience_seconds = patience_seconds
+        self._answered = False
+        self._client = httpx.Client(
+            headers=headers,
+            auth=credentials.basic,
+            timeout=_TIMEOUT,
+            # Reading the certificates of all authorities takes longer than most commands.
+            verify=api.startswith("https:"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def create(self, document: Document, key: str) -> str:
+        """Submit a task; with the same key again gives the same id. The id."""
+        made = self._send("POST", "/tasks", json=document, headers={"Idempotency-Key": key})
+        return str(made["id"])
+
+    def task(self, task_id: str, view: str = "MINIMAL") -> Document:
+        """One task; raises NotFound."""
+        return self._send("GET", f"/tasks/{quote(task_id, safe='')}", params={"view": view})
+
+    def tasks(self, filters: Mapping[str, Any], limit: int) -> Iterator[Document]:
+        """Up to `limit` tasks, page by page."""
+        token = None
+        while limit > 0:
+            asked = {**filters, "page_size": min(limit, _PAGE_SIZE)}
+            page = self._send(
+                "GET", "/tasks", params=asked | ({"page_token": token} if token else {})
+            )
+            found = page["tasks"][:limit]
+            yield from found
+            limit -= len(found)
+            token = page.get("next_page_token")
+            if not token:
+                return
+
+    def cancel(self, task_id: str) -> None:
+        """Ask to end a task; one that has ended already stays as it is."""
+        self._send("POST", f"/tasks/{quote(task_id, safe='')}:cancel")
+
+    def _send(self, method: str, path: str, **request: Any) -> Document:
+        response = self._answer(method, self._api + path, request)
+        self._answered = True
+        if response.is_error:
+            raise refusal(response)
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ServiceUnreachable(f"{self._api}: what answers there is no task service")
+        return document
+
+    def _answer(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
+        """Try until there is an answer, or patience ends; every request may be repeated."""
+        started = time.monotonic()
+        pauses = Pauses()
+        while True:
+            why, response = self._try(method, url, request)
+            if response is not None:
+                return response
+            waited = time.monotonic() - started
+            if not self._answered or waited > self._patience_seconds:
+                raise ServiceUnreachable(
+                    f"{self._api} does not answer ({why}). Is the service running there? "
+                    "Start one with `tesp serve`, or name another with --url or TESP_URL."
+                )
+            if pauses.first:
+                self._note(f"The service does not answer ({why}); waiting for it ...")
+            time.sleep(next(pauses))
+
+    def _try(
+        self, method: str, url: str, request: Mapping[str, Any]
+    ) -> tuple[str, httpx.Response | None]:
+        try:
+            response = self._client.request(method, url, **request)
+        except httpx.TransportError as error:
+            return str(error) or type(error).__name__, None
+        if response.status_code in _AWAY:
+            return f"HTTP {response.status_code}", None
+        return "", response
+
+
+def refusal(response: httpx.Response) -> TespError:
+    """The error that a 4xx or 5xx answer stands for."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    body = body if isinstance(body, dict) else {}
+    said = str(body.get("detail") or body.get("title") or response.reason_phrase)
+    problems = [Problem(str(p["field"]), str(p["message"])) for p in body.get("errors") or ()]
+    match response.status_code:
+        case 400 | 422 if problems:
+            return InvalidTask(problems)
+        case 401 | 403:
+            return RequestRefused(f"{said} (set TESP_TOKEN, or TESP_USER and TESP_PASSWORD)")
+        case 404:
+            return NotFound(said)
+        case 409:
+            return Conflict(said)
+        case status if status < 500:
+            return RequestRefused(said)
+        case status:
+            return ServiceUnreachable(f"The service failed: HTTP {status}: {said}")
