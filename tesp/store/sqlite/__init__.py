@@ -145,7 +145,12 @@ class SqliteStore:
 
     async def tail(self, fence: Fence, tails: Mapping[str, str]) -> None:
         """Replace the live tails."""
-        await self._writer.run(lambda db: Done(leases.tail(db, fence, tails)))
+
+        def work(db: sqlite3.Connection) -> Done[None]:
+            leases.tail(db, fence, tails)
+            return Done(None)
+
+        await self._writer.run(work)
 
     async def changed(self, timeout_seconds: float) -> bool:
         """Wait until there may be something to look at."""

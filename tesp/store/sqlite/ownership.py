@@ -11,11 +11,52 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 # Here locks or shared memory are not to be trusted between machines.
 _NETWORK = frozenset(
-    "nfs nfs4 cifs smb2 smb3 smbfs ncpfs afs lustre gpfs beegfs beegfs_nodev ceph orangefs pvfs2"
-    " panfs pohmelfs ocfs2 gfs2 wekafs quobyte davfs glusterfs fuse.sshfs fuse.glusterfs"
-    " fuse.ceph fuse.ceph-fuse fuse.s3fs fuse.goofys fuse.rclone fuse.mount-s3 fuse.gcsfuse"
-    " fuse.davfs2 fuse.juicefs fuse.moosefs fuse.mfs fuse.quobyte fuse.afp fuse.smbnetfs"
-    " fuse.cvmfs fuse.curlftpfs fuse.seaweedfs fuse.lizardfs fuse.mfsmount".split()
+    {
+        "afs",
+        "beegfs",
+        "beegfs_nodev",
+        "ceph",
+        "cifs",
+        "davfs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "panfs",
+        "pohmelfs",
+        "pvfs2",
+        "quobyte",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "wekafs",
+        "fuse.afp",
+        "fuse.ceph",
+        "fuse.ceph-fuse",
+        "fuse.curlftpfs",
+        "fuse.cvmfs",
+        "fuse.davfs2",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.goofys",
+        "fuse.juicefs",
+        "fuse.lizardfs",
+        "fuse.mfs",
+        "fuse.mfsmount",
+        "fuse.moosefs",
+        "fuse.mount-s3",
+        "fuse.quobyte",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.seaweedfs",
+        "fuse.smbnetfs",
+        "fuse.sshfs",
+    }
 )
 
 
