@@ -30,9 +30,18 @@ class Code(IntEnum):
 
 
 TABLE = """\
-Exit codes: 0 all tasks are COMPLETE (or the command did its work) · 1 EXECUTOR_ERROR ·
-2 wrong usage, a refused task or an unknown id · 3 SYSTEM_ERROR or PREEMPTED · 4 CANCELED ·
-5 the service cannot be reached · 6 anything else · 124 the time is up · 130 Ctrl-C.
+Exit codes:
+
+- 0: all tasks are COMPLETE, or the command did its work
+- 1: EXECUTOR_ERROR, a command of the task failed
+- 2: wrong usage, a refused task, an unknown id
+- 3: SYSTEM_ERROR or PREEMPTED
+- 4: CANCELED
+- 5: the service cannot be reached
+- 6: anything else
+- 124: the time is up
+- 130: Ctrl-C
+
 Of several tasks the gravest end counts: 3, then 1, then 4."""
 
 _OF_STATE = {

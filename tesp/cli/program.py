@@ -22,6 +22,7 @@ def program() -> typer.Typer:
         name="tesp",
         help=_HELP,
         no_args_is_help=True,
+        rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -1,11 +1,12 @@
-"""The task service over HTTP, as the command line uses it."""
+"""The task service over HTTP, as the command line uses it.
+
+httpx is loaded by the first Service: `tesp --help` and shell completion must be quick.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
-
-import httpx
 
 from tesp.cli.address import Credentials
 from tesp.cli.pauses import Pauses
@@ -20,11 +21,15 @@ from tesp.errors import (
 )
 from tesp.tes.states import State
 
+if TYPE_CHECKING:
+    import httpx
+
 Document = dict[str, Any]
 Note = Callable[[str], None]
 
 PATIENCE_SECONDS = 60.0
-_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_ANSWER_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
 _PAGE_SIZE = 256
 # What a proxy says while the service behind it starts again.
 _AWAY = frozenset({502, 503, 504})
@@ -49,6 +54,8 @@ class Service:
         note: Note,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        import httpx
+
         headers = {"Accept": "application/json"}
         if credentials.token:
             headers["Authorization"] = f"Bearer {credentials.token}"
@@ -59,7 +66,7 @@ class Service:
         self._client = httpx.Client(
             headers=headers,
             auth=credentials.basic,
-            timeout=_TIMEOUT,
+            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
             # Reading the certificates of all authorities takes longer than most commands.
             verify=api.startswith("https:"),
         )
@@ -111,7 +118,7 @@ class Service:
             raise ServiceUnreachable(f"{self._api}: what answers there is no task service")
         return document
 
-    def _answer(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
+    def _answer(self, method: str, url: str, request: Mapping[str, Any]) -> "httpx.Response":
         """Try until there is an answer, or patience ends; every request may be repeated."""
         started = time.monotonic()
         pauses = Pauses()
@@ -131,7 +138,9 @@ class Service:
 
     def _try(
         self, method: str, url: str, request: Mapping[str, Any]
-    ) -> tuple[str, httpx.Response | None]:
+    ) -> "tuple[str, httpx.Response | None]":
+        import httpx
+
         try:
             response = self._client.request(method, url, **request)
         except httpx.TransportError as error:
@@ -141,7 +150,7 @@ class Service:
         return "", response
 
 
-def refusal(response: httpx.Response) -> TespError:
+def refusal(response: "httpx.Response") -> TespError:
     """The error that a 4xx or 5xx answer stands for."""
     try:
         body = response.json()

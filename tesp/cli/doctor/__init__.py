@@ -1,6 +1,5 @@
 """`tesp doctor`: what works on this machine, and the mend for what does not."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +25,8 @@ def doctor(
 
     Exit code 0 where nothing fails, else 6. Example: tesp doctor --settings settings.toml
     """
+    import asyncio
+
     settings = configured(settings_file, data, local={"allow_sandbox": allow_sandbox})
     findings = asyncio.run(_examine(settings))
     if as_json:
@@ -38,6 +39,8 @@ def doctor(
 
 
 async def _examine(settings: "Settings") -> "list[Finding]":
+    import asyncio
+
     from tesp.cli.doctor.machine import machine_findings
     from tesp.cli.doctor.runtimes import runtime_findings
     from tesp.cli.doctor.storage import storage_findings
