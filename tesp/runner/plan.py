@@ -192,6 +192,7 @@ class Result(NamedTuple):
     start_time: float = 0.0
     end_time: float = 0.0
     schema: int = SCHEMA
+    missing: List[int] = []
 
     def to_json(self) -> Dict[str, Any]:
         """The result as what json.dumps takes."""

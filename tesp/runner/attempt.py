@@ -1,0 +1,203 @@
+"""One attempt: its executors one after another, then its outputs, then its result."""
+
+import os
+import sys
+import time
+import traceback
+from typing import Any, List, Optional
+
+from tesp.runner import outputs, workspace
+from tesp.runner.execution import Ran, open_streams
+from tesp.runner.failure import Ended, Failure
+from tesp.runner.files import Tree
+from tesp.runner.plan import (
+    CANCELED,
+    DISK_FULL,
+    FAILED,
+    FINISHED,
+    INTERNAL,
+    OUTPUT_REFUSED,
+    RUNTIME_MISSING,
+    TIME_LIMIT,
+    ExecutorResult,
+    Plan,
+    Progress,
+    Result,
+)
+from tesp.runner.process import which
+from tesp.runner.watch import Watch
+
+
+class Attempt:
+    """Carries out a plan in the current directory."""
+
+    def __init__(self, plan: Plan, owner: str, watch: Watch) -> None:
+        self._plan, self._owner, self._watch = plan, owner, watch
+        self._ended: List[ExecutorResult] = []
+        self._warnings: List[str] = []
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._ran = False
+
+    def carry_out(self) -> Result:
+        """Run everything; whatever happens becomes a result."""
+        began = time.time()
+        result = self._judged(self._execute)
+        if self._ran:
+            result = self._with_outputs(result)
+        return result._replace(
+            executors=self._ended,
+            warnings=self._warnings,
+            host=os.uname().nodename,
+            start_time=began,
+            end_time=time.time(),
+        )
+
+    def tidy(self) -> None:
+        """Remove what runs or ran, once the result is durable."""
+        if self._runtime is not None:
+            self._runtime.tidy()
+
+    def _judged(self, act: Any) -> Result:
+        """The result of an act, or of how it failed: the boundary of the attempt."""
+        made = Result(self._plan.handle, FINISHED)
+        try:
+            act()
+        except Ended as error:
+            return made._replace(status=error.status, message=self._sentence(error.status))
+        except Failure as error:
+            return made._replace(status=FAILED, reason=error.reason, message=error.message)
+        except Exception as error:  # noqa: BLE001
+            traceback.print_exc()
+            full = getattr(error, "errno", None) in (28, 122)
+            return made._replace(
+                status=FAILED,
+                reason=DISK_FULL if full else INTERNAL,
+                message="The runner failed: %s: %s." % (type(error).__name__, error),
+            )
+        return made
+
+    def _sentence(self, status: str) -> Optional[str]:
+        return {
+            TIME_LIMIT: "The task ran longer than its limit of %g seconds."
+            % (self._plan.limits.time_seconds or 0),
+            CANCELED: None,
+        }[status]
+
+    def _execute(self) -> None:
+        self._watch.check()
+        self._runtime = self._choose()
+        for index, executor in enumerate(self._plan.executors):
+            self._watch.check()
+            ran = self._one(index)
+            if ran.verdict is not None:
+                raise Ended(ran.verdict)
+            if ran.exit_code != 0 and not executor.ignore_error:
+                return
+
+    def _choose(self) -> Any:
+        plan, here = self._plan, os.getcwd()
+        program = which(plan.runtime.program)
+        if program is None:
+            raise Failure(
+                RUNTIME_MISSING,
+                "There is no program %s on %s. Install it, or choose"
+                " another container runtime." % (plan.runtime.program, os.uname().nodename),
+            )
+        self._plan = plan = plan._replace(runtime=plan.runtime._replace(program=program))
+        if plan.runtime.kind in ("docker", "podman"):
+            from tesp.runner.containers import Containers
+            from tesp.runner.engine import Engine, environment
+
+            self._engine = Engine(
+                plan.runtime,
+                program,
+                environment(plan.runtime),
+                self._watch.wake,
+                self._watch.check,
+            )
+            return Containers(plan, here, self._owner, self._engine, self._watch)
+        from tesp.runner.programs import Programs
+
+        return Programs(
+            plan, here, self._owner, dict(os.environ, **plan.runtime.environment), self._watch
+        )
+
+    def _one(self, index: int) -> Ran:
+        streams = self._streams(index)
+        try:
+            ran: Ran = self._runtime.run(index, streams, lambda: self._started(index))
+        finally:
+            streams.close()
+        self._warnings += streams.warnings + list(ran.warnings)
+        self._ended.append(
+            ExecutorResult(
+                ran.started,
+                time.time(),
+                ran.exit_code,
+                ran.peak_memory_bytes,
+                ran.cpu_seconds,
+                ran.out_of_memory,
+            )
+        )
+        workspace.write_progress(Progress(self._ended))
+        return ran
+
+    def _streams(self, index: int) -> Any:
+        try:
+            return open_streams(self._plan, index)
+        except Failure:
+            if not self._make_ours():
+                raise
+            return open_streams(self._plan, index)
+
+    def _started(self, index: int) -> float:
+        now = time.time()
+        self._ran = True
+        self._watch.start_clock()
+        workspace.write_progress(Progress(self._ended, index, now))
+        return now
+
+    def _with_outputs(self, result: Result) -> Result:
+        """The result with what was found; a refusal fails an attempt that went well."""
+        manifest = None
+
+        def collect() -> None:
+            nonlocal manifest
+            self._make_ours()
+            manifest = outputs.collect(Tree(self._plan.mounts), self._plan.outputs)
+
+        looked = self._judged(collect)
+        if manifest is None:
+            if result.status == FINISHED:
+                return looked
+            self._warnings.append("The outputs could not be listed: %s" % looked.message)
+            return result
+        self._warnings += manifest.warnings + manifest.refused
+        result = result._replace(
+            found=manifest.found, types=manifest.types, missing=manifest.missing
+        )
+        if manifest.refused and result.status == FINISHED and not self._command_failed():
+            return result._replace(
+                status=FAILED, reason=OUTPUT_REFUSED, message=" ".join(manifest.refused)
+            )
+        return result
+
+    def _command_failed(self) -> bool:
+        return any(
+            ended.exit_code != 0 and not self._plan.executors[index].ignore_error
+            for index, ended in enumerate(self._ended)
+        )
+
+    def _make_ours(self) -> bool:
+        """Take over what a container left as another user; True where that was done."""
+        if self._engine is None or not self._ran:
+            return False
+        from tesp.runner import ownership
+
+        if not ownership.is_needed(self._plan):
+            return False
+        problem = ownership.take(self._plan, self._plan.executors[0].image, self._engine)
+        if problem:
+            print("files of another user stay: " + problem, file=sys.stderr)
+        return not problem

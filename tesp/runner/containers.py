@@ -1,0 +1,136 @@
+"""Executors as containers of docker or podman."""
+
+import os
+import re
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from tesp.runner import cgroups, commands
+from tesp.runner.cgroups import Group, Usage
+from tesp.runner.engine import Engine
+from tesp.runner.execution import Follower, Ran, Streams
+from tesp.runner.failure import Ended, Failure
+from tesp.runner.plan import RUNTIME_ERROR, Plan
+from tesp.runner.streams import fill, unlinked_file
+from tesp.runner.watch import Watch
+
+LATE_SECONDS = 1.0
+
+# What the command itself is to blame for, in the engine's words (codes 126 and 127).
+_NO_COMMAND = re.compile(r"exec:? |executable file|exec format error")
+
+
+class Containers:
+    """Runs executors in containers that keep their names until `tidy`."""
+
+    def __init__(
+        self, plan: Plan, workspace: str, owner: str, engine: Engine, watch: Watch
+    ) -> None:
+        self._plan, self._workspace, self._owner = plan, workspace, owner
+        self._engine, self._watch = engine, watch
+        self._interrupted = False
+
+    def run(self, index: int, streams: Streams, started: Callable[[], float]) -> Ran:
+        """Create, start, follow and judge one container."""
+        name = commands.container_name(self._plan.handle, index)
+        parent = cgroups.parent_name(self._plan.handle, index)
+        container, warnings = self._create(index, parent if cgroups.can_be_parent() else None)
+        meter = _Meter(container, parent if cgroups.can_be_parent() else None)
+        start = started()
+        follower = Follower(self._watch, lambda pid: self._engine.kill(name), meter.sample)
+        code = follower.follow(
+            commands.start(self._plan, index), self._engine.environ, streams
+        ).code
+        usage = meter.read()
+        state = self._engine.state(name)
+        ran = Ran(
+            code,
+            start,
+            usage.peak_memory_bytes,
+            usage.cpu_seconds,
+            warnings=tuple(warnings),
+            verdict=follower.verdict,
+        )
+        return judge(state, ran, streams.stderr.last())
+
+    def tidy(self) -> None:
+        """Remove the containers of this attempt: the result is durable."""
+        remove(self._plan, self._engine)
+        if self._interrupted:  # the engine may have gone on making it
+            time.sleep(LATE_SECONDS)
+            remove(self._plan, self._engine)
+
+    def _create(self, index: int, parent: Optional[str]) -> Tuple[str, List[str]]:
+        fd, image = unlinked_file(), self._plan.executors[index].image
+        try:
+            built = commands.create(self._plan, index, self._owner, self._workspace, parent, fd)
+            fill(fd, built.env_file)
+            return self._engine.create(built.argv, image, [fd]), built.warnings
+        except Ended:
+            self._interrupted = True
+            raise
+        finally:
+            os.close(fd)
+
+
+def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
+    """Tell the program's own exit code from a failure of the engine; raises Failure for that."""
+    if state is None or state.get("Running"):
+        if ran.verdict is not None:
+            return ran._replace(exit_code=137)
+        raise Failure(
+            RUNTIME_ERROR,
+            "The engine lost the container while it ran: %s." % " ".join(said.split()),
+        )
+    code, error = int(state.get("ExitCode", ran.exit_code)), str(state.get("Error") or "")
+    never_ran = str(state.get("StartedAt", "0001")).startswith("0001")
+    if never_ran and ran.verdict is None:
+        words = error or " ".join(said.split())
+        if code in (126, 127) and _NO_COMMAND.search(words) and "mount" not in words:
+            warning = "The command was not started: %s." % words
+            return ran._replace(exit_code=code, warnings=ran.warnings + (warning,))
+        raise Failure(RUNTIME_ERROR, "The container was not started: %s." % words)
+    return ran._replace(
+        exit_code=code if not never_ran else 137, out_of_memory=bool(state.get("OOMKilled"))
+    )
+
+
+def remove(plan: Plan, engine: Engine) -> None:
+    """Remove what an attempt left in the engine, and the groups made for it."""
+    names = [container for container, _ in engine.ours(plan.handle)]
+    engine.remove(names)
+    for index in range(len(plan.executors)):
+        cgroups.parent_group(cgroups.parent_name(plan.handle, index)).remove()
+
+
+class _Meter:
+    """What a container uses: exactly, from a group of ours around it, or else sampled."""
+
+    def __init__(self, container: str, parent: Optional[str]) -> None:
+        self._container = container
+        self._parent = cgroups.parent_group(parent) if parent else None
+        self._group: Optional[Group] = None
+        self._usage = Usage()
+        self._next = 0.0
+
+    def sample(self) -> None:
+        """Look at the running container's group, where there is none of ours."""
+        if self._parent is not None or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 0.1
+        self._group = self._group or cgroups.container_group(self._container)
+        if self._group is not None:
+            usage = self._group.usage()
+            self._usage = Usage(
+                _larger(self._usage.peak_memory_bytes, usage.peak_memory_bytes),
+                _larger(self._usage.cpu_seconds, usage.cpu_seconds),
+            )
+
+    def read(self) -> Usage:
+        """The figures, when the container has ended."""
+        return self._usage if self._parent is None else self._parent.usage()
+
+
+def _larger(one: Any, other: Any) -> Any:
+    known = [x for x in (one, other) if x is not None]
+    return max(known) if known else None

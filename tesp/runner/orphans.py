@@ -1,0 +1,160 @@
+"""Who looks after what a dead runner left: its watchdog, and the next runner on the host."""
+
+import os
+import signal
+import time
+from typing import Callable, Dict, Optional
+
+from tesp.runner import identity
+from tesp.runner.identity import OWNER_VARIABLE, Owner, is_dead
+from tesp.runner.plan import Plan
+from tesp.runner.process import which
+
+SWEEP_SECONDS = 300.0
+_RETRY_SECONDS = (0.0, 0.5, 2.0, 5.0)  # an engine may still be making a container
+
+
+class Watchdog:
+    """A process that is nobody's child and blocks on a pipe until the runner ends.
+
+    If that was without `dismiss`, it removes what the attempt left.
+    """
+
+    def __init__(self, clean: Callable[[], None]) -> None:
+        heard, self._pipe = os.pipe()
+        if not detached():
+            os.close(heard)
+            return
+        os.close(self._pipe)
+        try:
+            if os.read(heard, 1) == b"":
+                _repeat(clean)
+        finally:
+            os._exit(0)
+
+    def dismiss(self) -> None:
+        """The attempt left nothing."""
+        os.write(self._pipe, b"x")
+        os.close(self._pipe)
+
+
+def remove(plan: Plan) -> None:
+    """End and remove whatever runs for an attempt. It may be called again."""
+    if plan.runtime.kind in ("docker", "podman"):
+        from tesp.runner import containers
+        from tesp.runner.engine import Engine, environment
+
+        program = which(plan.runtime.program)
+        if program is not None:
+            containers.remove(plan, Engine(plan.runtime, program, environment(plan.runtime)))
+    else:
+        from tesp.runner import programs
+
+        programs.remove(plan)
+
+
+def make_ours(plan: Plan) -> None:
+    """Give what a container left as another user to this one, so that it can be removed."""
+    if plan.runtime.kind not in ("docker", "podman"):
+        return
+    from tesp.runner import ownership
+    from tesp.runner.engine import Engine, environment
+
+    program = which(plan.runtime.program)
+    if program is not None and ownership.is_needed(plan):
+        ownership.take(
+            plan, plan.executors[0].image, Engine(plan.runtime, program, environment(plan.runtime))
+        )
+
+
+def sweep(plan: Plan) -> None:
+    """Remove what runners of this host left that have ended, and nothing else."""
+    here = identity.current()
+    if plan.runtime.kind in ("docker", "podman"):
+        from tesp.runner.engine import Engine, environment
+
+        program = which(plan.runtime.program)
+        if program is not None:
+            engine = Engine(plan.runtime, program, environment(plan.runtime))
+            engine.remove([c for c, label in engine.ours() if _orphaned(label, here)])
+    else:
+        from tesp.runner import programs
+
+        programs.end(
+            [p.pid for p in identity.processes_with(OWNER_VARIABLE) if _orphaned(p.value, here)]
+        )
+
+
+def sweep_in_background(plan: Plan) -> None:
+    """Sweep in a process of its own, unless this host was swept a moment ago."""
+    if plan.runtime.kind == "sandbox" or not _is_due(plan):
+        return  # a sandbox dies with its runner
+    if detached():
+        try:
+            os.nice(10)
+            sweep(plan)
+        finally:
+            os._exit(0)
+
+
+def detached() -> bool:
+    """Fork twice: True in a process that no search for our descendants finds."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return False
+    try:
+        _forget_signals()
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+    except BaseException:  # noqa: BLE001
+        os._exit(1)
+    return True
+
+
+def _forget_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _repeat(clean: Callable[[], None]) -> None:
+    for seconds in _RETRY_SECONDS:
+        time.sleep(seconds)
+        clean()
+
+
+def _orphaned(label: str, here: Owner) -> bool:
+    owner = Owner.from_label(label)
+    return owner is not None and is_dead(owner, here)
+
+
+def _is_due(plan: Plan) -> bool:
+    """Whether the last sweep of that engine is long enough ago; from now on it is not."""
+    stamp = _stamp(plan.runtime.kind, plan.runtime.environment)
+    if stamp is None:
+        return False
+    try:
+        if time.time() - os.stat(stamp).st_mtime < SWEEP_SECONDS:
+            return False
+    except FileNotFoundError:
+        pass
+    with open(stamp, "w"):
+        pass
+    return True
+
+
+def _stamp(kind: str, environ: Dict[str, str]) -> Optional[str]:
+    engine = environ.get("DOCKER_HOST", os.environ.get("DOCKER_HOST", ""))
+    folder = os.path.join(os.environ.get("TMPDIR", "/tmp"), "tesp-%d" % os.geteuid())
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if os.path.islink(folder) or os.stat(folder).st_uid != os.geteuid():
+            return None  # somebody else's: they could aim our stamp anywhere
+    except OSError:
+        return None
+    return os.path.join(
+        folder, "swept." + kind + "".join(c if c.isalnum() else "_" for c in engine)[-100:]
+    )

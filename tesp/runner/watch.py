@@ -1,0 +1,51 @@
+"""Whether the attempt has to end: a signal, the server's cancel file, or the time limit."""
+
+import os
+import signal
+import time
+from typing import Any, Optional
+
+from tesp.runner.failure import Ended
+from tesp.runner.plan import CANCEL_FILE, CANCELED, TIME_LIMIT
+
+
+class Watch:
+    """Looks at what may end the attempt. `wake` becomes readable when a signal comes."""
+
+    def __init__(self, time_seconds: Optional[float]) -> None:
+        self._time_seconds = time_seconds
+        self._deadline: Optional[float] = None
+        self._signaled = False
+        self.wake, self._bell = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(self._bell, False)
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT as a wish to cancel; outlive a terminal that closes."""
+        signal.signal(signal.SIGTERM, self._take)
+        signal.signal(signal.SIGINT, self._take)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._bell)
+
+    def start_clock(self) -> None:
+        """The first executor starts: the time limit counts from now."""
+        if self._time_seconds is not None and self._deadline is None:
+            self._deadline = time.monotonic() + self._time_seconds
+
+    def verdict(self) -> Optional[str]:
+        """CANCELED, TIME_LIMIT, or None: go on."""
+        if self._signaled or os.path.exists(CANCEL_FILE):
+            return CANCELED
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return TIME_LIMIT
+        return None
+
+    def check(self) -> None:
+        """Raise Ended where there is a verdict."""
+        status = self.verdict()
+        if status is not None:
+            raise Ended(status)
+
+    def _take(self, number: int, frame: Any) -> None:
+        self._signaled = True

@@ -1,0 +1,105 @@
+"""The files of a workspace that the runner writes; the current directory is the workspace."""
+
+import _thread
+import json
+import os
+import time
+from typing import Any, Dict, Optional
+
+from tesp.runner.identity import Owner
+from tesp.runner.plan import (
+    CLAIM_FILE,
+    HEARTBEAT_FILE,
+    LOG_FILE,
+    PLAN_FILE,
+    PROGRESS_FILE,
+    RESULT_FILE,
+    TAILS_DIR,
+    Plan,
+    Progress,
+    Result,
+)
+from tesp.runner.streams import replace
+
+
+def claim(owner: Owner) -> bool:
+    """Take the workspace for this process; False where another runner ever did."""
+    try:
+        fd = os.open(CLAIM_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return False
+    with os.fdopen(fd, "w") as file:
+        json.dump(dict(owner._asdict(), time=time.time()), file)
+        file.flush()
+        os.fsync(fd)
+    return True
+
+
+def claimant() -> Optional[Owner]:
+    """Who took the workspace; None where nobody did, or it died while it did."""
+    data = _load(CLAIM_FILE)
+    try:
+        return None if data is None else Owner(*(data[field] for field in Owner._fields))
+    except KeyError:
+        return None
+
+
+def load_plan() -> Plan:
+    """The plan; raises OSError, KeyError, TypeError or ValueError where it cannot be read."""
+    with open(PLAN_FILE, encoding="utf-8") as file:
+        return Plan.from_json(json.load(file))
+
+
+def detach() -> None:
+    """Lead a session, and let go of the server's terminal and pipes: it may end before us."""
+    try:
+        os.setsid()
+    except OSError:
+        pass  # we lead one already
+    log = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    for fd in (log, null):
+        if fd > 2:
+            os.close(fd)
+    os.makedirs(TAILS_DIR, exist_ok=True)
+
+
+def beat(seconds: float) -> None:
+    """Touch the heartbeat file now, and again and again from a thread."""
+    _touch()
+    _thread.start_new_thread(_beat, (seconds,))
+
+
+def write_progress(progress: Progress) -> None:
+    """Replace the progress."""
+    replace(PROGRESS_FILE, json.dumps(progress.to_json()).encode())
+
+
+def write_result(result: Result) -> None:
+    """Write the result, durably, whole or not at all."""
+    replace(RESULT_FILE, json.dumps(result.to_json()).encode(), durable=True)
+
+
+def _beat(seconds: float) -> None:
+    while True:
+        time.sleep(seconds)
+        _touch()
+
+
+def _touch() -> None:
+    try:
+        os.close(os.open(HEARTBEAT_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        os.utime(HEARTBEAT_FILE)
+    except OSError:
+        pass  # the next beat tries again
+
+
+def _load(path: str) -> Optional[Dict[str, Any]]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
