@@ -76,6 +76,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
     ProblemDetails,
     Health,
 )
+# What pydantic leaves untranslated where a validator stands before the bound.
+_BOUNDS = {"ge": "minimum", "le": "maximum"}
 _SET_BY_SERVER = ("id", "state", "logs", "creation_time")
 _ABSOLUTE = {"pattern": "^/", "description": "An absolute path of the container"}
 _REFINED: dict[tuple[str, str], Schema] = {
@@ -121,7 +123,7 @@ def _as_client_sets_it(task: Schema) -> None:
 
 
 def _renamed(schema: Any) -> Any:
-    """The schema with our names for what it refers to, and without pydantic's titles."""
+    """The schema in our names, its bounds as JSON Schema has them, and without titles."""
     if isinstance(schema, list):
         return [_renamed(part) for part in schema]
     if not isinstance(schema, dict):
@@ -130,4 +132,4 @@ def _renamed(schema: Any) -> Any:
     if isinstance(target := kept.get("$ref"), str):
         name = target.removeprefix(_REFERENCE)
         kept["$ref"] = _REFERENCE + NAMES.get(name, name)
-    return {key: _renamed(value) for key, value in kept.items()}
+    return {_BOUNDS.get(key, key): _renamed(value) for key, value in kept.items()}

@@ -9,8 +9,6 @@ from starlette.responses import Response
 from tesp import __version__
 from tesp.api.parts import Parts
 
-_DOC = "Runs containers for the GA4GH Task Execution Service API, version 1.1.0."
-
 
 class Organization(BaseModel):
     """Who runs the service."""
@@ -22,9 +20,9 @@ class Organization(BaseModel):
 class ServiceType(BaseModel):
     """Which API this is."""
 
-    group: str = "org.ga4gh"
-    artifact: Literal["tes"] = "tes"
-    version: str = "1.1.0"
+    group: str
+    artifact: Literal["tes"]
+    version: str
 
 
 class ServiceInfo(BaseModel):
@@ -32,13 +30,13 @@ class ServiceInfo(BaseModel):
 
     id: str
     name: str
-    type: ServiceType = ServiceType()
-    description: str = _DOC
+    type: ServiceType
+    description: str
     organization: Organization
     contactUrl: str | None = None
     documentationUrl: str | None = None
     environment: str | None = None
-    version: str = __version__
+    version: str
     storage: list[str]
     tesResources_backend_parameters: list[str]
 
@@ -47,8 +45,12 @@ class LegacyServiceInfo(BaseModel):
     """The service as clients of TES 1.0 want it: these fields and not one more."""
 
     name: str
-    doc: str = _DOC
+    doc: str
     storage: list[str]
+
+
+_TYPE = ServiceType(group="org.ga4gh", artifact="tes", version="1.1.0")
+_DOC = "Runs containers for the GA4GH Task Execution Service API, version 1.1.0."
 
 
 class Service:
@@ -64,6 +66,9 @@ class Service:
             ServiceInfo(
                 id=settings.service_id,
                 name=settings.name,
+                type=_TYPE,
+                description=_DOC,
+                version=__version__,
                 organization=Organization(
                     name=settings.organization_name, url=settings.organization_url
                 ),
@@ -78,7 +83,7 @@ class Service:
     async def legacy(self, request: Request) -> Response:
         """The service-info of TES 1.0."""
         storage = list(self._parts.storage())
-        return _json(LegacyServiceInfo(name=self._parts.settings.name, storage=storage))
+        return _json(LegacyServiceInfo(name=self._parts.settings.name, doc=_DOC, storage=storage))
 
     async def health(self, request: Request) -> Response:
         """Whether the process answers; says nothing of the store or the backends."""
