@@ -18,10 +18,14 @@ class Slashes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
-            path = scope["path"]
-            if "//" in path:
-                path = _DOUBLED.sub("/", path)
-            if path.endswith("/") and path.startswith(self._prefixes):
-                path = path[:-1]
-            scope["path"] = path
+            scope["path"] = self._cleaned(scope["path"], scope.get("raw_path"))
         await self._app(scope, receive, send)
+
+    def _cleaned(self, path: str, raw_path: bytes | None) -> str:
+        # An escaped slash (%2F) is part of a name: only the raw path tells it from a real one.
+        raw = path.encode() if raw_path is None else raw_path
+        if b"//" in raw:
+            path = _DOUBLED.sub("/", path)
+        if raw.endswith(b"/") and path.endswith("/") and path.startswith(self._prefixes):
+            path = path[:-1]
+        return path
