@@ -110,6 +110,7 @@ def schemas() -> dict[str, Schema]:
     for (name, field), refinement in _REFINED.items():
         named[name]["properties"][field].update(refinement)
     _as_client_sets_it(named["tesTask"])
+    named["tesTaskLog"]["required"] = ["logs", "outputs"]  # empty, but never left out
     views = {"anyOf": [reference("tesTask"), reference("tesTaskState")]}
     named["tesListTasksResponse"]["properties"]["tasks"]["items"] = views
     return named
