@@ -13,6 +13,7 @@ TespError
 │   ├── UnsupportedUrl   no storage of ours takes that URL, final
 │   ├── DiskFull         no room at our end, final for this attempt
 │   └── TransferFailed   broke in transit; worth another try
+│       └── SourceChanged    another version than the one begun; a new attempt starts anew
 ├── BackendError         a backend could not do its work
 │   ├── BackendUnavailable   out of reach for now
 │   └── BackendRefused       it refused the job, final for this attempt
@@ -87,6 +88,10 @@ class DiskFull(StagingError):
 
 class TransferFailed(StagingError):
     """The transfer broke; another try may succeed."""
+
+
+class SourceChanged(TransferFailed):
+    """The source is no longer the version that was begun: what came so far is worthless."""
 
 
 class BackendError(TespError):

@@ -40,6 +40,8 @@ class Storage(Protocol):
     """One kind of place that URLs point to. Errors are those of tesp.errors.StagingError."""
 
     schemes: frozenset[str]
+    lists: bool
+    """Whether `list` can work: a DIRECTORY input needs it."""
 
     def check(self, url: str, *, writing: bool) -> None:
         """Raise UnsupportedUrl, with the mend, where this URL can never work. No network."""
@@ -52,7 +54,7 @@ class Storage(Protocol):
     def open(
         self, url: str, start: int = 0, tag: str | None = None
     ) -> AbstractAsyncContextManager[Stream]:
-        """Open a file from byte `start`; TransferFailed where it is no longer version `tag`."""
+        """Open a file from byte `start`; SourceChanged where it is no longer version `tag`."""
         ...
 
     async def put(self, url: str, chunks: Chunks, size: int) -> None:
@@ -120,3 +122,12 @@ class Upload:
     path: str
     size: int
     field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """An upload done: where it can be had, the container's path, the bytes moved."""
+
+    url: str
+    path: str
+    bytes: int
