@@ -8,8 +8,11 @@ from tesp.settings import load
 _ROOT = Path(__file__).parents[2]
 
 
-def test_the_settings_file_of_a_fresh_clone_says_the_defaults() -> None:
-    assert load(_ROOT / "settings.toml", {}) == load(None, {})
+def test_the_settings_file_of_a_fresh_clone_adds_only_the_bucket_of_the_examples() -> None:
+    settings = load(_ROOT / "settings.toml", {})
+    assert [a.bucket for a in settings.staging.s3] == ["tesp-examples"]
+    bare = settings.staging.model_copy(update={"s3": ()})
+    assert settings.model_copy(update={"staging": bare}) == load(None, {})
 
 
 def test_every_dependency_is_pinned_without_an_address() -> None:
