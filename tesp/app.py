@@ -28,7 +28,6 @@ from tesp.runner.plan import Runtime
 from tesp.settings import Settings
 from tesp.staging.storages import Storages
 from tesp.store import Store
-from tesp.store.mongo import MongoStore
 from tesp.store.sqlite import SqliteStore
 from tesp.tes.rules import Limits
 
@@ -56,7 +55,7 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[Ready], Non
     async with AsyncExitStack() as stack:
         store = await open_store(settings, role)
         stack.push_async_callback(store.close)
-        storages = Storages(settings.storage())
+        storages = open_storages(settings)
         stack.push_async_callback(storages.close)
         backends = await open_backends(settings) if role != "api" else []
         for backend in backends:
@@ -77,6 +76,9 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[Ready], Non
 async def open_store(settings: Settings, role: Role = "all") -> Store:
     """The store that the settings name."""
     if settings.store.kind == "mongodb":
+        # Beanie and its driver take a while to import: only who needs them waits.
+        from tesp.store.mongo import MongoStore
+
         uri = settings.store.mongodb_uri.get_secret_value()
         return await MongoStore.open(uri, settings.store.database)
     if role != "all":
@@ -85,6 +87,15 @@ async def open_store(settings: Settings, role: Role = "all") -> Store:
         )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     return await SqliteStore.open(settings.data_dir / "tesp.db")
+
+
+def open_storages(settings: Settings) -> Storages:
+    """Every place that tasks may read and write; roots inside data_dir are ours to make."""
+    storage = settings.storage()
+    for root in storage.files:
+        if root.path.is_relative_to(settings.data_dir.absolute()):
+            root.path.mkdir(parents=True, exist_ok=True)
+    return Storages(storage)
 
 
 async def open_backends(settings: Settings) -> list[Backend]:

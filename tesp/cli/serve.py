@@ -47,10 +47,6 @@ def serve(
     )
     if role is not RoleChoice.DISPATCHER:
         require_guarded(settings.server.host, settings.server.allow_open)
-    for root in settings.staging.files:
-        if root.path.is_relative_to(settings.data_dir):
-            root.path.mkdir(parents=True, exist_ok=True)
-
     from tesp import app
 
     app.serve(

@@ -21,8 +21,9 @@ from tesp.dispatch.report import (
     report_of,
 )
 from tesp.dispatch.uploads import output_log, uploads_of
-from tesp.errors import BackendError, StagingError, StoreError, TespError
+from tesp.errors import BackendError, DiskFull, StagingError, StoreError, TespError
 from tesp.runner.plan import TIME_LIMIT, Found, Plan, Result
+from tesp.staging import Uploaded, Workspace
 from tesp.staging.storages import Storages
 from tesp.staging.transfer import stage_in, stage_out
 from tesp.store import Change, Claim, LeaseStore, Phase, Written
@@ -155,19 +156,25 @@ class AttemptRun:
         job = await self._backend.prepare(handle, self._claim.fence.epoch)
         self._attempt = replace(self._attempt, handle=job.handle, place=job.place)
         workspace = self._backend.workspace(job)
+        await self._check_room(workspace)
         for directory in self._layout.directories:
             await workspace.make_directory(directory)
         done = await stage_in(
-            self._tools.storages,
-            self._layout.downloads,
-            workspace,
-            self._tools.transfers,
-            room_bytes=self._claim.needs.disk_bytes,
+            self._tools.storages, self._layout.downloads, workspace, self._tools.transfers
         )
         self._task = with_input_types(self._task, [d.type for d in done])
         if done:
             self._report = self._report.know(input_bytes=str(sum(d.bytes for d in done)))
         await self._advance(Phase.SUBMITTING)
+
+    async def _check_room(self, workspace: Workspace) -> None:
+        asked = self._claim.needs.disk_bytes
+        free = await workspace.free_bytes() if asked else None
+        if free is not None and free < asked:
+            raise DiskFull(
+                f"The task asks for {asked} bytes of disk, and {free} are free: ask for less "
+                "in resources.disk_gb, or free some."
+            )
 
     async def _watch(self) -> Ended:
         async for seen in self._backend.watch(self._job):
@@ -228,17 +235,21 @@ class AttemptRun:
         """Send files out; a sentence where it failed."""
         await self._advance(Phase.UPLOADING)
         uploads = uploads_of(self._task.outputs or [], found)
-        self._report = replace(self._report, outputs=())
+        sent: list[Uploaded] = []
         try:
             await stage_out(
                 self._tools.storages,
                 uploads,
                 self._backend.workspace(self._job),
                 self._tools.transfers,
+                sent.append,
             )
         except StagingError as error:
             return str(error)
-        self._report = self._report.sent(output_log(u) for u in uploads)
+        finally:
+            arrived = {(u.path, u.url) for u in sent}
+            done = (u for u in uploads if (u.path, u.url) in arrived)
+            self._report = self._report.sent(output_log(u) for u in done)
         return None
 
     async def _settle(self, outcome: Outcome) -> None:

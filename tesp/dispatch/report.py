@@ -109,8 +109,8 @@ class Report:
         return replace(self, executors=logs, metadata={**self.metadata, **facts, **known})
 
     def sent(self, outputs: Iterable[OutputFileLog]) -> "Report":
-        """Take the files that were sent out."""
-        return replace(self, outputs=(*self.outputs, *outputs))
+        """Take the files that were sent out; those of an upload that was begun anew go."""
+        return replace(self, outputs=tuple(outputs))
 
     def log(self, ended: float | None = None) -> TaskLog:
         """The TaskLog as it stands."""

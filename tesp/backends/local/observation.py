@@ -90,5 +90,6 @@ def _bytes(file: Path) -> bytes:
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes() or b"null")
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
+        # Not valid: its writer died in the middle, or is about to finish it.
         return None
