@@ -1,8 +1,11 @@
 """Imports point down only: each part of tesp knows those below it, never one above or beside."""
 
 import ast
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +124,16 @@ def test_the_command_line_loads_the_server_only_when_it_serves() -> None:
     loaded = subprocess.run(argv, capture_output=True, check=True, text=True, cwd=_ROOT).stdout
     assert "tesp.cli.program" in loaded.split()
     assert [name for name in loaded.split() if _layer(name)] == []
+
+
+def test_every_package_that_tesp_imports_is_a_declared_dependency() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[\[<>=!;]", wanted)[0] for wanted in project["dependencies"]}
+    owners = importlib.metadata.packages_distributions()
+    imported = {name.partition(".")[0] for module in _MODULES for name in _imports(module)}
+    undeclared = {
+        name
+        for name in imported - sys.stdlib_module_names - {"tesp"}
+        if not declared & {owner.lower().replace("_", "-") for owner in owners.get(name, ())}
+    }
+    assert undeclared == set()
