@@ -18,6 +18,11 @@ if ! cmp -s requirements.txt "$cache/installed.txt"; then
     cp requirements.txt "$cache/installed.txt"
 fi
 
+# The keys are those of settings.toml.
+signed() {
+    curl -fsS --user examples:examples --aws-sigv4 aws:amz:us-east-1:s3 "$@"
+}
+
 "$python" -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1])))' "$port" \
     2>/dev/null || fail "Port $port is taken: end the program that listens there."
 "$cache/bin/moto_server" --host 127.0.0.1 --port "$port" >"$cache/server.log" 2>&1 &
@@ -31,17 +36,17 @@ until curl -fsS -o "$cache/answer" "$endpoint/" 2>/dev/null; do
     [ $tries -lt 300 ] || fail "The S3 server does not answer"
     sleep 0.1
 done
-curl -fsS -o "$cache/answer" -X PUT "$endpoint/tesp-examples"
+signed -o "$cache/answer" -X PUT "$endpoint/tesp-examples"
 
 filled task.json OUTPUT=s3://tesp-examples/parts | tesp run -
 
-curl -fsS "$endpoint/tesp-examples?list-type=2" | python3 -c '
+signed "$endpoint/tesp-examples?list-type=2" | python3 -c '
 import re, sys
 print("\n".join(re.findall("<Key>(.*?)</Key>", sys.stdin.read())))' >"$cache/keys"
 cat "$cache/keys"
 [ "$(cat "$cache/keys")" = "parts/part-1.txt
 parts/part-2.txt
 parts/part-3.txt" ] || fail "Expected the three parts, and not part.log"
-[ "$(curl -fsS "$endpoint/tesp-examples/parts/part-2.txt")" = "part 2" ] ||
+[ "$(signed "$endpoint/tesp-examples/parts/part-2.txt")" = "part 2" ] ||
     fail "Expected 'part 2' in parts/part-2.txt"
 echo "Right: the bucket holds what matched, and nothing else"

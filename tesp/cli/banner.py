@@ -26,7 +26,7 @@ A first task, and how it ended:
 
   id=$(curl -s {where}{PREFIX}/tasks -H 'Content-Type: application/json' \\
     -d '{_TASK}' | sed 's/.*"id": *"\\([^"]*\\)".*/\\1/')
-  curl -s "{where}{PREFIX}/tasks/$id?view=FULL"
+  sleep 1; curl -s "{where}{PREFIX}/tasks/$id?view=FULL"
 
 Ctrl-C ends the service; tasks that run go on, and the next start takes them up.
 """

@@ -39,6 +39,7 @@ class Detected:
     ok: bool
     version: str = ""
     mend: str = ""
+    installed: bool = True
 
 
 async def detect(kind: str, containers: ContainerSettings) -> Detected:
@@ -46,7 +47,8 @@ async def detect(kind: str, containers: ContainerSettings) -> Detected:
     program = find_program(_PROGRAMS.get(kind, kind))
     if program is None:
         name = _PROGRAMS.get(kind, kind)
-        return Detected(kind, name, False, mend=f"There is no program {name}. {_INSTALL[kind]}")
+        mend = f"There is no program {name}. {_INSTALL[kind]}"
+        return Detected(kind, name, False, mend=mend, installed=False)
     if kind == "docker":
         return await asyncio.to_thread(_try_docker, program, containers)
     attempt = partial(_try_sandbox, program) if kind == SANDBOX else partial(_try, kind, program)

@@ -8,6 +8,7 @@ class Verdict(StrEnum):
     """How bad it is: only FAIL keeps the service from its work."""
 
     OK = "ok"
+    NONE = "none"
     WARN = "warn"
     FAIL = "fail"
 
@@ -25,6 +26,11 @@ class Finding:
 def ok(what: str, found: str) -> Finding:
     """It works."""
     return Finding(what, Verdict.OK, found)
+
+
+def none(what: str, mend: str) -> Finding:
+    """It is not there, and need not be where something else does its work."""
+    return Finding(what, Verdict.NONE, "not installed", mend)
 
 
 def warn(what: str, found: str, mend: str) -> Finding:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tesp.backends.local.detection import ENGINES, SANDBOX, Detected, choose, detect
-from tesp.cli.doctor.findings import Finding, fail, ok, warn
+from tesp.cli.doctor.findings import Finding, fail, none, ok, warn
 from tesp.errors import SettingsError
 from tesp.settings import Settings
 
@@ -20,6 +20,8 @@ def _finding(detected: Detected) -> Finding:
     what = f"runtime {detected.kind}"
     if detected.ok:
         return ok(what, f"{detected.program} {detected.version}".strip())
+    if not detected.installed:
+        return none(what, detected.mend)
     return warn(what, "does not work here", detected.mend)
 
 
