@@ -54,7 +54,7 @@ def list_query(params: QueryParams, dialect: Dialect) -> ListQuery:
 
 
 def _choice(kind: type[E], field: str, text: str | None) -> E | None:
-    if not text:
+    if text is None:
         return None
     try:
         return kind(text)
@@ -64,7 +64,7 @@ def _choice(kind: type[E], field: str, text: str | None) -> E | None:
 
 
 def _size(text: str | None) -> int:
-    if not text:
+    if text is None:
         return DEFAULT_PAGE_SIZE
     if _DIGITS.fullmatch(text) and 1 <= int(text) <= MOST_PAGE_SIZE:
         return int(text)

@@ -65,7 +65,9 @@ def client_of(api: FastAPI) -> httpx.AsyncClient:
 @asynccontextmanager
 async def served(api: FastAPI) -> AsyncIterator[str]:
     """The application on a port of its own; gives its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # Without its protocol named, asyncio leaves Nagle's algorithm on: 40 ms an answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
     running = asyncio.create_task(server.serve([listener]))
     try:
