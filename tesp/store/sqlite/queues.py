@@ -6,15 +6,12 @@ from collections.abc import Iterator, Sequence
 from tesp.store import Candidate
 from tesp.store.sqlite.tasks import needs_of
 
-_NEXT_OWNER = "SELECT owner FROM tasks WHERE state = 'QUEUED' AND owner > ? ORDER BY owner LIMIT 1"
-_FIRST_OWNER = (
-    "SELECT owner FROM tasks WHERE state = 'QUEUED' AND owner >= '' ORDER BY owner LIMIT 1"
-)
-_DUE = (
-    "SELECT id, owner, needs FROM tasks WHERE state = 'QUEUED' AND owner = ? AND due <= ?"
-    " ORDER BY due, id LIMIT ?"
-)
-_TO_COME = "SELECT due FROM tasks WHERE state = 'QUEUED' AND owner = ? AND due > ?"
+# SQLite would take another index and sort.
+_QUEUED = "FROM tasks INDEXED BY tasks_queued WHERE state = 'QUEUED'"
+_FIRST_OWNER = f"SELECT owner {_QUEUED} AND owner >= '' ORDER BY owner LIMIT 1"
+_NEXT_OWNER = f"SELECT owner {_QUEUED} AND owner > ? ORDER BY owner LIMIT 1"
+_DUE = f"SELECT id, owner, needs {_QUEUED} AND owner = ? AND due <= ? ORDER BY due, id LIMIT ?"
+_TO_COME = f"SELECT due {_QUEUED} AND owner = ? AND due > ?"
 _UNDER_WAY = "SELECT task FROM leases WHERE task >= '' LIMIT 1"
 
 

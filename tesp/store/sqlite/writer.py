@@ -156,8 +156,10 @@ def _run_alone(connection: sqlite3.Connection, job: Job) -> None:
     connection.execute("SAVEPOINT job")
     try:
         _run(connection, job)
-    except Exception as error:  # noqa: BLE001 - every error goes to the caller
+    except Exception as error:
+        if not connection.in_transaction:
+            # SQLite has given up the whole transaction.
+            raise
         job.fail(error)
-        # Raises where SQLite has given up the whole transaction.
         connection.execute("ROLLBACK TO job")
     connection.execute("RELEASE job")
