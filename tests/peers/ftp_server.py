@@ -28,6 +28,7 @@ class FtpServer:
         password: str = "",
         certificate: Path | None = None,
     ) -> None:
+        self.directory = directory
         self.cut_down: list[int] = []
         self.cut_up: list[int] = []
         self.commands: list[str] = []
