@@ -1,7 +1,11 @@
 """`python -m tesp.runner`, and what the zipapp starts."""
 
+import os
 import sys
 
 from tesp.runner.main import main
 
-sys.exit(main(sys.argv[1:]))
+code = main(sys.argv[1:])
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(code)  # nothing is left to clean up, and that takes time

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-import traceback
 from typing import Any, List, Optional
 
 from tesp.runner import outputs, workspace
@@ -68,7 +67,7 @@ class Attempt:
         except Failure as error:
             return made._replace(status=FAILED, reason=error.reason, message=error.message)
         except Exception as error:  # noqa: BLE001
-            traceback.print_exc()
+            _print_traceback()
             full = getattr(error, "errno", None) in (28, 122)
             return made._replace(
                 status=FAILED,
@@ -201,3 +200,9 @@ class Attempt:
         if problem:
             print("files of another user stay: " + problem, file=sys.stderr)
         return not problem
+
+
+def _print_traceback() -> None:
+    import traceback  # here: it costs the time of every start
+
+    traceback.print_exc()

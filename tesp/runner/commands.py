@@ -45,16 +45,18 @@ FLAGS: Dict[str, Dict[str, str]] = {
     "sandbox": {"writable": "--bind", "readable": "--ro-bind", "workdir": "--chdir"},
 }
 
+# Patterns are compiled where they are used: a start should not pay for all of them.
+
 # Values that each one's env file gives back as they are; others go on the command line.
 _PLAIN_VALUE = {
-    "docker": re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,8000}"),
-    "podman": re.compile(r"[A-Za-z0-9_./:@%+,=-]{0,8000}"),
+    "docker": r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,8000}",
+    "podman": r"[A-Za-z0-9_./:@%+,=-]{0,8000}",
 }
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
-_IMAGE_OR_FILE = re.compile(r"[A-Za-z0-9/.][^\s\x00-\x1f]*")
-_SCHEME = re.compile(r"[a-z0-9-]+://|/|\./")
-_IN_IMAGE = re.compile(
+_PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]*"
+_IMAGE_OR_FILE = r"[A-Za-z0-9/.][^\s\x00-\x1f]*"
+_SCHEME = r"[a-z0-9-]+://|/|\./"
+_IN_IMAGE = (
     r"/*$|/(tmp|var|usr|bin|sbin|lib|lib64|etc|opt|root|home|srv|proc|sys|dev)"
     r"(/|$)"
 )
@@ -78,7 +80,7 @@ def container_name(handle: str, index: int) -> str:
 def check_image(kind: str, image: str) -> None:
     """Raise Failure where an image is no image reference; an option never is one."""
     pattern = _IMAGE if kind in ("docker", "podman") else _IMAGE_OR_FILE
-    if not pattern.fullmatch(image):
+    if not re.fullmatch(pattern, image):
         raise Failure(
             IMAGE_MISSING,
             "%r is not an image reference. Name an image as registry/repository:tag." % image,
@@ -156,7 +158,7 @@ def by_depth(mounts: Sequence[Mount]) -> List[Mount]:
 def split_env(kind: str, env: Dict[str, str]) -> Tuple[str, List[Tuple[str, str]]]:
     """What an env file can carry, which `ps` does not show, and the rest."""
     plain = _PLAIN_VALUE[kind]
-    fits = {k for k, v in env.items() if _PLAIN_NAME.fullmatch(k) and plain.fullmatch(v)}
+    fits = {k for k, v in env.items() if re.fullmatch(_PLAIN_NAME, k) and re.fullmatch(plain, v)}
     text = "".join("%s=%s\n" % (k, v) for k, v in env.items() if k in fits)
     return text, [(k, v) for k, v in env.items() if k not in fits]
 
@@ -199,7 +201,7 @@ def execute(plan: Plan, index: int, workspace: str, image: str, limits: bool) ->
 def apptainer_image(image: str, cache: Optional[str]) -> str:
     """The image as apptainer takes it: a SIF of the cache, a file, or docker:// and the name."""
     check_image("apptainer", image)
-    if _SCHEME.match(image) or image.endswith(".sif"):
+    if re.match(_SCHEME, image) or image.endswith(".sif"):
         return image
     return "%s/%s.sif" % (cache, re.sub(r"[/:@]", "_", image)) if cache else "docker://" + image
 
@@ -215,7 +217,7 @@ def needs_workdir(executor: Executor, mounts: Sequence[Mount]) -> bool:
         or (workdir or "").startswith(m.target.rstrip("/") + "/")
         for m in mounts
     )
-    return bool(workdir) and not covered and not _IN_IMAGE.match(workdir or "/")
+    return bool(workdir) and not covered and not re.match(_IN_IMAGE, workdir or "/")
 
 
 def _csv(field: str) -> str:

@@ -17,7 +17,7 @@ from tesp.runner.watch import Watch
 LATE_SECONDS = 1.0
 
 # What the command itself is to blame for, in the engine's words (codes 126 and 127).
-_NO_COMMAND = re.compile(r"exec:? |executable file|exec format error")
+_NO_COMMAND = r"exec:? |executable file|exec format error"
 
 
 class Containers:
@@ -86,7 +86,7 @@ def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
     never_ran = str(state.get("StartedAt", "0001")).startswith("0001")
     if never_ran and ran.verdict is None:
         words = error or " ".join(said.split())
-        if code in (126, 127) and _NO_COMMAND.search(words) and "mount" not in words:
+        if code in (126, 127) and re.search(_NO_COMMAND, words) and "mount" not in words:
             warning = "The command was not started: %s." % words
             return ran._replace(exit_code=code, warnings=ran.warnings + (warning,))
         raise Failure(RUNTIME_ERROR, "The container was not started: %s." % words)

@@ -20,7 +20,7 @@ from tesp.runner.process import Output, run
 
 PULL_TRIES = 4
 
-_ABSENT = re.compile(r"no such image|unable to find image|image not known", re.I)
+_ABSENT = r"(?i)no such image|unable to find image|image not known"
 # The engine's sentences, what they mean, and the mend. The first that fits counts.
 _MEANINGS: Tuple[Tuple[str, str, str], ...] = (
     (
@@ -73,7 +73,7 @@ class Engine:
     def create(self, argv: Sequence[str], image: str, keep: Sequence[int] = ()) -> str:
         """Create a container, with a pull first where the image is missing; its id."""
         made = self.ask(*argv[1:], keep=keep, patient=False)
-        if made.code and _ABSENT.search(made.err):
+        if made.code and re.search(_ABSENT, made.err):
             self.pull(image)
             made = self.ask(*argv[1:], keep=keep, patient=False)
         if made.code:

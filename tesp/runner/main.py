@@ -43,9 +43,11 @@ def run() -> int:
     watch.listen()
     orphans.sweep_in_background(plan)
     watchdog = orphans.Watchdog(lambda: orphans.remove(plan))
-    workspace.beat(plan.heartbeat_seconds)
+    heartbeat = workspace.Heartbeat(plan.heartbeat_seconds)
     attempt = Attempt(plan, owner.label(), watch)
-    workspace.write_result(attempt.carry_out())
+    result = attempt.carry_out()
+    heartbeat.stop()
+    workspace.write_result(result)
     attempt.tidy()
     watchdog.dismiss()
     return 0

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 TICK_SECONDS = 0.1
 LINGER_SECONDS = 1.0  # how long a pipe is read on that a left-behind process holds open
 _CHUNK = 1 << 16
+_PR_SET_CHILD_SUBREAPER = 36
 _RESET = [signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
 
@@ -87,6 +88,30 @@ def wait(pid: int, options: int = 0) -> Optional[Exit]:
         return None
     code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return Exit(code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def adopt() -> bool:
+    """Become the parent of descendants whose own parents end; whether that could be done."""
+    try:
+        import _ctypes  # type: ignore[import-not-found,unused-ignore]  # ctypes takes 20 ms
+
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+        return bool(_ctypes.call_function(prctl, (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0)
+    except (ImportError, AttributeError, OSError):
+        return False
+
+
+def reap_adopted() -> Exit:
+    """Wait until no child is left; what all of them used, the largest one's peak memory."""
+    cpu_seconds, peak = 0.0, 0
+    while True:
+        try:
+            ended = wait(-1)
+        except ChildProcessError:
+            return Exit(0, cpu_seconds, peak)
+        if ended is not None:
+            cpu_seconds += ended.cpu_seconds
+            peak = max(peak, ended.peak_memory_bytes)
 
 
 def pump(

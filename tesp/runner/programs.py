@@ -12,18 +12,17 @@ from tesp.runner.execution import Follower, Ran, Streams
 from tesp.runner.failure import Failure
 from tesp.runner.identity import HANDLE_VARIABLE, OWNER_VARIABLE, processes_with
 from tesp.runner.plan import IMAGE_MISSING, RUNTIME_ERROR, Mount, Plan
-from tesp.runner.process import kill
+from tesp.runner.process import adopt, kill, reap_adopted
 from tesp.runner.streams import fill, unlinked_file
 from tesp.runner.watch import Watch
 
 SHELL = "/bin/sh"
 _JOIN = 'for f in $1; do echo 0 > "$f/cgroup.procs" || exit 125; done; shift; exec "$@"'
 _UNDER_USR = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
-_NO_COMMAND = re.compile(r"bwrap: execvp .*: (.*)\n?\Z")
-_IMAGE_WORDS = re.compile(
-    r"FATAL:.*(image|docker://|manifest|unauthorized|while (pulling|building"
-    r"|making)|could not open)",
-    re.I | re.S,
+_NO_COMMAND = r"bwrap: execvp .*: (.*)\n?\Z"
+_IMAGE_WORDS = (
+    r"(?is)FATAL:.*(image|docker://|manifest|unauthorized|while (pulling|building"
+    r"|making)|could not open)"
 )
 
 
@@ -55,18 +54,20 @@ class Programs:
             )
             fill(args, built.env_file)
             argv = built.argv[:1] + ["--json-status-fd", str(status_end)] + built.argv[1:]
-            start, follower = started(), Follower(self._watch, _stop)
+            start, follower, adopts = started(), Follower(self._watch, _stop), adopt()
             ended = follower.follow(_joined(argv, group), self._marks, streams, (args, status_end))
         finally:
             os.close(status_end)
             os.close(args)
         with os.fdopen(status, "rb") as file:
             began = b'"exit-code"' in file.read()
+        # bubblewrap does not wait for the process that waits for the command.
+        rest = reap_adopted() if adopts else None
         ran = Ran(
             ended.code,
             start,
-            ended.peak_memory_bytes,
-            ended.cpu_seconds,
+            rest.peak_memory_bytes if rest else None,
+            rest.cpu_seconds + ended.cpu_seconds if rest else None,
             warnings=tuple(built.warnings),
             verdict=follower.verdict,
         )
@@ -91,7 +92,7 @@ class Programs:
         )
         said = streams.stderr.last()
         if ended.code == 255 and follower.verdict is None and "FATAL:" in said:
-            reason = IMAGE_MISSING if _IMAGE_WORDS.search(said) else RUNTIME_ERROR
+            reason = IMAGE_MISSING if re.search(_IMAGE_WORDS, said) else RUNTIME_ERROR
             raise Failure(reason, "The container was not started: %s" % " ".join(said.split()))
         return Ran(
             ended.code,
@@ -105,8 +106,8 @@ class Programs:
 
 def judge(ran: Ran, began: bool, said: str) -> Ran:
     """Tell the program's own exit code from a failure of the sandbox; raises Failure for that."""
-    words = _NO_COMMAND.search(said)
-    if ran.exit_code == 1 and words and ran.verdict is None:
+    words = re.search(_NO_COMMAND, said) if ran.exit_code == 1 else None
+    if words and ran.verdict is None:
         code = 127 if "No such file" in words.group(1) else 126
         warning = "The command was not started: %s." % words.group(1).strip()
         return ran._replace(exit_code=code, warnings=ran.warnings + (warning,))

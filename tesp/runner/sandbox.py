@@ -1,6 +1,5 @@
 """The command line of bubblewrap: a task over the machine's own programs, a pure function."""
 
-import re
 from typing import Dict, List, NamedTuple, Sequence
 
 from tesp.runner.commands import Built, by_depth, check_image
@@ -8,12 +7,40 @@ from tesp.runner.failure import Failure
 from tesp.runner.plan import RUNTIME_ERROR, Plan
 
 # Of /etc only what programs need to find hosts, users, libraries and certificates.
-_ETC = re.compile(
-    r"resolv\.conf|hosts|host\.conf|hostname|gai\.conf|networks|protocols|services|passwd|group"
-    r"|nsswitch\.conf|ca-certificates|ca-certificates\.conf|ld\.so\..*|alternatives|localtime"
-    r"|timezone|mime\.types|magic.*|os-release|debian_version|redhat-release|bash\.bashrc|profile"
-    r"|inputrc|terminfo|locale\..*|shells|fonts|perl|python3.*|java-.*|R|crypto-policies"
+_ETC = frozenset(
+    [
+        "resolv.conf",
+        "hosts",
+        "host.conf",
+        "hostname",
+        "gai.conf",
+        "networks",
+        "protocols",
+        "services",
+        "passwd",
+        "group",
+        "nsswitch.conf",
+        "ca-certificates",
+        "ca-certificates.conf",
+        "alternatives",
+        "localtime",
+        "timezone",
+        "mime.types",
+        "os-release",
+        "debian_version",
+        "redhat-release",
+        "bash.bashrc",
+        "profile",
+        "inputrc",
+        "terminfo",
+        "shells",
+        "fonts",
+        "perl",
+        "R",
+        "crypto-policies",
+    ]
 )
+_ETC_BEGINNINGS = ("ld.so.", "magic", "locale.", "python3", "java-")
 # Below these /etc also keeps private keys.
 ETC_PARTS = ("ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/ca-trust", "pki/java")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev", "/sys")
@@ -71,7 +98,7 @@ def _root(machine: Machine) -> List[str]:
     for path, target in sorted(machine.links.items()):
         args += ["--symlink", target, path] if target else ["--ro-bind", path, path]
     for name in sorted(machine.etc):
-        if _ETC.fullmatch(name) or name in ETC_PARTS:
+        if name in _ETC or name.startswith(_ETC_BEGINNINGS) or name in ETC_PARTS:
             args += ["--ro-bind-try", "/etc/" + name, "/etc/" + name]
     return args + [
         "--proc",

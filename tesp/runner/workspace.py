@@ -30,8 +30,6 @@ def claim(owner: Owner) -> bool:
         return False
     with os.fdopen(fd, "w") as file:
         json.dump(dict(owner._asdict(), time=time.time()), file)
-        file.flush()
-        os.fsync(fd)
     return True
 
 
@@ -66,10 +64,24 @@ def detach() -> None:
     os.makedirs(TAILS_DIR, exist_ok=True)
 
 
-def beat(seconds: float) -> None:
-    """Touch the heartbeat file now, and again and again from a thread."""
-    _touch()
-    _thread.start_new_thread(_beat, (seconds,))
+class Heartbeat:
+    """Touches the heartbeat file now, and again and again from a thread, until it is stopped."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._stopped = False
+        _touch()
+        _thread.start_new_thread(self._beat, ())
+
+    def stop(self) -> None:
+        """The result is there: the workspace is the server's again, and may be removed."""
+        self._stopped = True
+
+    def _beat(self) -> None:
+        while not self._stopped:
+            time.sleep(self._seconds)
+            if not self._stopped:
+                _touch()
 
 
 def write_progress(progress: Progress) -> None:
@@ -80,12 +92,6 @@ def write_progress(progress: Progress) -> None:
 def write_result(result: Result) -> None:
     """Write the result, durably, whole or not at all."""
     replace(RESULT_FILE, json.dumps(result.to_json()).encode(), durable=True)
-
-
-def _beat(seconds: float) -> None:
-    while True:
-        time.sleep(seconds)
-        _touch()
 
 
 def _touch() -> None:
