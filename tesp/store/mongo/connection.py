@@ -1,0 +1,117 @@
+"""The connection: durable writes, committed reads, one tree of errors."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from beanie import Document, init_beanie
+from bson.errors import BSONError
+from pymongo import AsyncMongoClient, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.uri_parser import parse_uri
+
+from tesp.errors import StoreError
+from tesp.store.mongo import documents
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Raw = AsyncCollection[dict[str, Any]]
+
+# Within `timeoutms` the driver finds a server, sends, and sends again after a lost connection.
+_OPTIONS = {"timeoutms": 20_000, "serverselectiontimeoutms": 10_000, "appname": "tesp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Collections:
+    """The documents of one database, through Beanie."""
+
+    client: AsyncMongoClient[dict[str, Any]]
+    tasks: type[Document]
+    leases: type[Document]
+    holds: type[Document]
+    tails: type[Document]
+    texts: type[Document]
+    log: type[Document]
+
+
+def raw(document: type[Document]) -> Raw:
+    """The collection under a document, for what Beanie has no word for."""
+    return document.get_pymongo_collection()
+
+
+async def connect(uri: str, database: str) -> Collections:
+    """Connect, and make the indexes that are missing; raises StoreError where that fails."""
+    try:
+        client = AsyncMongoClient[dict[str, Any]](uri, **_defaults(uri))
+    except (PyMongoError, ValueError) as error:
+        raise StoreError(f"store.mongodb_uri cannot be used: {error}") from error
+    try:
+        await _require_replica_set(client)
+        return await _bind(client, database)
+    except PyMongoError as error:
+        await client.close()
+        raise as_store_error(error) from error
+    except BaseException:
+        await client.close()
+        raise
+
+
+def _defaults(uri: str) -> dict[str, Any]:
+    given = {name.lower() for name in parse_uri(uri, validate=False)["options"]}
+    return {name: value for name, value in _OPTIONS.items() if name not in given}
+
+
+async def _require_replica_set(client: AsyncMongoClient[dict[str, Any]]) -> None:
+    hello = await client.admin.command("hello")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise StoreError(
+            "MongoDB runs without a replica set, so it cannot keep what tesp needs kept:"
+            " start mongod with --replSet and call rs.initiate(); one node will do"
+        )
+
+
+async def _bind(client: AsyncMongoClient[dict[str, Any]], name: str) -> Collections:
+    # An acknowledged write is on the disks of a majority, and only such writes are read.
+    database: AsyncDatabase[dict[str, Any]] = client.get_database(
+        name,
+        write_concern=WriteConcern("majority", j=True),
+        read_concern=ReadConcern("majority"),
+        read_preference=ReadPreference.PRIMARY,
+    )
+    shapes = (
+        documents.TaskShape,
+        documents.LeaseShape,
+        documents.HoldShape,
+        documents.TailShape,
+        documents.TextShape,
+        documents.LogShape,
+    )
+    models = [documents.bound(shape) for shape in shapes]
+    await init_beanie(database=database, document_models=models)
+    return Collections(client, *models)
+
+
+def as_store_error(error: Exception) -> StoreError:
+    """What a caller gets to see of an error under the store."""
+    if isinstance(error, ConnectionFailure):
+        return StoreError(f"MongoDB is out of reach: {error}")
+    return StoreError(f"MongoDB refused: {error}")
+
+
+def translated(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """The same coroutine function, with the errors under the store as StoreError."""
+
+    @functools.wraps(work)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await work(*args, **kwargs)
+        except (PyMongoError, BSONError, UnicodeEncodeError, OverflowError) as error:
+            raise as_store_error(error) from error
+
+    return guarded
