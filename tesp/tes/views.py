@@ -61,9 +61,9 @@ def render(task: TaskText, state: State | None = None) -> str:
 
 
 def _with_tails(task: TaskText) -> str:
-    if not task.tails:
+    attempts = attempts_of(task.logs) if task.tails else []
+    if not attempts:
         return task.logs
-    attempts = attempts_of(task.logs)
     metadata = {**(attempts[-1].metadata or {}), **task.tails}
     attempts[-1] = attempts[-1].model_copy(update={"metadata": metadata})
     return _array(attempts)

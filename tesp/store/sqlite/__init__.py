@@ -47,8 +47,8 @@ class SqliteStore:
         self._ownership = taken.ownership
         self._clock = clock
         self._wakeups = Wakeups(clock, taken.wakes)
-        self._writer = Writer(taken.connection, self._wakeups.add)
         self._readers = Readers(file, _READERS)
+        self._writer = Writer(taken.connection, self._wakeups.add)
         self._last_owner: str | None = None
 
     @classmethod
@@ -61,7 +61,12 @@ class SqliteStore:
         system cannot be trusted, StoreError where it is not ours or cannot be read.
         """
         taken = await asyncio.to_thread(_take, file, clock, mounts)
-        return cls(file, taken, clock)
+        try:
+            return cls(file, taken, clock)
+        except StoreError:
+            taken.connection.close()
+            taken.ownership.release()
+            raise
 
     async def close(self) -> None:
         """Finish what waits, and let go of the file. Safe to call again."""
