@@ -38,7 +38,9 @@ def logs(
     """Print what a task's executors wrote: stdout to stdout, stderr to stderr.
 
     The service keeps the last 64 KiB of each; whole streams go to the executors' stdout and
-    stderr files. Example: tesp logs -f 01jd0c5zq8
+    stderr files.
+
+    Example: tesp logs -f 01jd0c5zq8
     """
     with connect(url) as service:
         task = _follow(service, task_id) if follow else _once(service, task_id)

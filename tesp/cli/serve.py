@@ -37,6 +37,7 @@ def serve(
     """Serve the task execution service until Ctrl-C.
 
     Flags go over TESP_ variables, and those over the settings file.
+
     Example: tesp serve --port 8000 --data ~/tesp --allow-sandbox
     """
     settings = configured(

@@ -32,6 +32,8 @@ def get(
 ) -> None:
     """Print a task as JSON.
 
+   
+
     Example: tesp get 01jd0c5zq8 --view BASIC
     """
     with connect(url) as service:
@@ -54,6 +56,8 @@ def list_tasks(
     url: Url = DEFAULT_URL,
 ) -> None:
     """List tasks, the newest first.
+
+   
 
     Example: tesp list --state RUNNING --tag project=ocean
     """
@@ -92,6 +96,8 @@ def cancel(
 ) -> None:
     """Cancel tasks. One that has ended already stays as it is.
 
+   
+
     Example: tesp cancel 01jd0c5zq8 --wait
     """
     with connect(url) as service:
@@ -117,6 +123,8 @@ def wait(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Wait until tasks have ended; the exit code tells how.
+
+   
 
     Example: tesp wait 01jd0c5zq8 --timeout 3600
     """

@@ -23,7 +23,9 @@ def doctor(
 ) -> None:
     """Look what works on this machine, with the mend for what does not.
 
-    Exit code 0 where nothing fails, else 6. Example: tesp doctor --settings settings.toml
+    Exit code 0 where nothing fails, else 6.
+
+    Example: tesp doctor --settings settings.toml
     """
     import asyncio
 
