@@ -11,6 +11,7 @@ from tesp.errors import Conflict, SettingsError, StoreError, StoreLocked
 from tesp.store import Change, IdempotencyKey, NewTask
 from tesp.store.sqlite import SqliteStore
 from tesp.store.sqlite.ownership import filesystem_of
+from tesp.store.sqlite.schema import open_reader, open_writer
 from tesp.tes.identifiers import new_task_id
 from tesp.tes.states import Transition
 from tesp.tes.views import Text
@@ -144,6 +145,24 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         await SqliteStore.open(file)
 
     assert file.read_text().startswith("not a database")
+
+
+def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    connection = open_writer(tmp_path / "t.sqlite")
+
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    connection.close()
+
+
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    writer = open_writer(tmp_path / "t.sqlite")
+    reader = open_reader(tmp_path / "t.sqlite")
+
+    with pytest.raises(sqlite3.OperationalError):
+        reader.execute("DELETE FROM tasks")
+    reader.close()
+    writer.close()
 
 
 async def test_a_path_with_signs_of_an_address_is_a_path(tmp_path: Path) -> None:
