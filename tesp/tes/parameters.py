@@ -26,10 +26,15 @@ class Parameters:
     problems: tuple[Problem, ...]
 
 
+_NONE = Parameters({}, {}, (), ())
+
+
 def sort_out(
     given: Mapping[str, str], strict: bool, supported: Iterable[str], most_retries: int
 ) -> Parameters:
     """Sort what a client gave. Keys are the same whatever their case."""
+    if not given:
+        return _NONE
     known = {name.lower() for name in supported}
     kept = {key: value for key, value in given.items() if key.lower() in known}
     refused = [_unsupported(key, known) for key in given if key.lower() not in known]

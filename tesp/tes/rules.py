@@ -125,7 +125,7 @@ def _image(image: str) -> str | None:
         return "must name a container image, such as `alpine:3.20`"
     if image.startswith("-"):
         return "must not begin with `-`; it would be read as an option"
-    if any(c.isspace() or not c.isprintable() for c in image):
+    if " " in image or not image.isprintable():
         return "must hold no white space and no control characters"
     return None
 
