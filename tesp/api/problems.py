@@ -81,7 +81,8 @@ def install(api: FastAPI) -> None:
 
 async def _raised(_: Request, error: Exception) -> Response:
     answer = answer_to(type(error))
-    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # What nobody foresaw is raised again after the answer, and logged by the server itself.
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and isinstance(error, errors.TespError):
         _log.error("a request failed: %s", error, exc_info=error)
     if isinstance(error, errors.InvalidTask):
         return problem(answer.status, _summary(error.problems), error.problems)

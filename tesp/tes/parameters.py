@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from tesp.errors import Problem
 
 _FIELD = "resources.backend_parameters"
+_MOST_WARNINGS = 20
+_MOST_SHOWN = 80
 _GPUS = re.compile(r"all|[A-Za-z0-9][A-Za-z0-9_.:-]*(,[A-Za-z0-9][A-Za-z0-9_.:-]*)*")
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -42,14 +44,22 @@ def sort_out(
     problems += _doubled(kept)
     if strict:
         problems += [Problem(_FIELD, sentence) for sentence in refused]
-    warnings = tuple(f"{sentence} It was left out." for sentence in refused)
     needs = {key.lower(): value for key, value in kept.items()}
-    return Parameters(kept, needs, warnings, tuple(problems))
+    return Parameters(kept, needs, _warnings(refused), tuple(problems))
+
+
+def _warnings(refused: list[str]) -> tuple[str, ...]:
+    warnings = [f"{sentence} It was left out." for sentence in refused[:_MOST_WARNINGS]]
+    if len(refused) > _MOST_WARNINGS:
+        warnings.append(f"{len(refused) - _MOST_WARNINGS} more were left out for the same reason.")
+    return tuple(warnings)
 
 
 def _unsupported(key: str, known: Iterable[str]) -> str:
     names = ", ".join(sorted(known)) or "none"
-    return f"The backend parameter {key!r} is not supported here (supported: {names})."
+    return (
+        f"The backend parameter {key[:_MOST_SHOWN]!r} is not supported here (supported: {names})."
+    )
 
 
 def _doubled(kept: Mapping[str, str]) -> list[Problem]:

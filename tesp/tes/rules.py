@@ -189,16 +189,19 @@ def _url(field: str, url: str, writing: bool, check_url: CheckUrl) -> Iterator[P
 
 def _overlaps(inputs: list[Input]) -> Iterator[Problem]:
     """Two inputs at one path, or one below a file."""
-    known = [(n, item, tuple(paths.parts(item.path))) for n, item in enumerate(inputs)]
     first: dict[tuple[str, ...], int] = {}
-    for n, _, names in known:
+    for n, item in enumerate(inputs):
+        names = tuple(paths.parts(item.path))
         if first.setdefault(names, n) != n:
             yield Problem(f"inputs[{n}].path", f"is the path of inputs[{first[names]}] too")
-    files = {names: n for n, item, names in known if item.type == "FILE" or item.content}
-    for n, _, names in known:
-        above = (names[:length] for length in range(1, len(names)))
-        if (file := next((files[a] for a in above if a in files), None)) is not None:
-            yield Problem(f"inputs[{n}].path", f"lies below inputs[{file}], which is a file")
+    file: tuple[str, ...] | None = None
+    for names in sorted(first):  # what is below a path follows it
+        n = first[names]
+        if file is not None and names[: len(file)] == file:
+            message = f"lies below inputs[{first[file]}], which is a file"
+            yield Problem(f"inputs[{n}].path", message)
+        elif inputs[n].type == "FILE" or inputs[n].content:
+            file = names
 
 
 def _output(field: str, item: Output, check_url: CheckUrl) -> Iterator[Problem]:

@@ -276,6 +276,17 @@ def test_an_input_below_a_file_is_refused(kind: dict[str, str]) -> None:
     assert found == {"inputs[0].path": "lies below inputs[1], which is a file"}
 
 
+def test_inputs_beside_a_file_of_a_like_name_are_admitted() -> None:
+    assert judged(inputs=[file_input(type="FILE"), file_input(path="/data/in.x/y", type="FILE")])
+
+
+def test_very_many_deep_inputs_are_judged_quickly() -> None:
+    """Pairs of paths are never compared: that would take hours here."""
+    deep = "/d" * 2000
+    inputs = [file_input(path=f"{deep}/{n}", type="FILE") for n in range(2000)]
+    assert set(problems(inputs=[*inputs, file_input(path=f"{deep}/7/x")])) == {"inputs[2000].path"}
+
+
 @pytest.mark.parametrize("kind", [{"type": "DIRECTORY"}, {}])
 def test_an_input_below_what_may_be_a_directory_is_admitted(kind: dict[str, str]) -> None:
     assert judged(inputs=[file_input(**kind), file_input(path="/data/in/below")])
@@ -351,6 +362,14 @@ def test_unsupported_backend_parameters_are_dropped_with_a_warning() -> None:
     assert len(admitted.warnings) == 1
     assert "'VmSize'" in admitted.warnings[0]
     assert "timeout" in admitted.warnings[0]
+
+
+def test_a_thousand_unsupported_backend_parameters_make_few_warnings() -> None:
+    given = {f"key{n}" + "x" * 1000: "" for n in range(1000)}
+    warnings = judged(resources=parameters(**given)).warnings
+    assert len(warnings) == 21
+    assert max(map(len, warnings)) < 300
+    assert "980 more" in warnings[-1]
 
 
 def test_no_backend_parameters_are_left_where_all_were_dropped() -> None:
