@@ -125,6 +125,8 @@ class FtpStorage:
                 await client.login(access.username, password)
             else:
                 await client.login()
+            if client.ssl:
+                await _protect(client)
         except BaseException:
             client.close()
             raise
@@ -142,9 +144,6 @@ class FtpStorage:
                 raise
             client = await self._greeted(host, port, implicit=False)
             await client.upgrade_to_tls(self._context())
-        else:
-            await client.command("PBSZ 0", "2xx")
-            await client.command("PROT P", "2xx")
         return client
 
     async def _greeted(self, host: str, port: int, implicit: bool) -> aioftp.Client:
@@ -174,6 +173,13 @@ class FtpStorage:
 
 def _path(url: str) -> str:
     return unquote(split(url).path) or "/"
+
+
+async def _protect(client: aioftp.Client) -> None:
+    """Ask for TLS on data connections; they get it from us whatever the server answers."""
+    with contextlib.suppress(aioftp.StatusCodeError):
+        await client.command("PBSZ 0", "2xx")
+        await client.command("PROT P", "2xx")
 
 
 async def _facts(client: aioftp.Client, path: str) -> Mapping[str, Any]:

@@ -264,48 +264,56 @@ async def test_a_source_without_a_tag_is_begun_anew(
     assert files(workspace.root) == {"in": CONTENT}
 
 
+class Counting(DirectoryWorkspace):
+    """Counts the writes at once, and tells when the first one has begun."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.now = self.most = 0
+        self.begun = asyncio.Event()
+
+    async def write(self, file: str, chunks: AsyncIterator[bytes]) -> int:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.begun.set()
+        try:
+            return await super().write(file, chunks)
+        finally:
+            self.now -= 1
+
+
+@pytest.mark.parametrize(("turns", "most"), [(1, 1), (2, 2), (50, 4)])
 async def test_no_more_transfers_run_at_once_than_there_are_turns(
-    storages: Storages, workspace: DirectoryWorkspace, http_server: HttpServer
+    storages: Storages, workspace: DirectoryWorkspace, root: Path, turns: int, most: int
 ) -> None:
-    (http_server.directory / "file").write_bytes(CONTENT)
-    downloads = [Download(f"in/{n}", f"inputs[{n}]", url="") for n in range(8)]
-    with CuttingProxy(http_server.port) as proxy:
-        proxy.stall()
-        work = asyncio.create_task(
-            stage_in(
-                storages,
-                [Download(d.file, d.field, url=f"{proxy.url}/file") for d in downloads],
-                workspace,
-                asyncio.Semaphore(2),
-            )
-        )
-        while proxy.connections < 2:
-            await asyncio.sleep(0.01)
-        assert proxy.connections == 2
-        proxy.resume()
-        assert len(await work) == 8
-        assert len(files(workspace.root)) == 8
+    (root / "file").write_bytes(CONTENT)
+    counting = Counting(workspace.root)
+    downloads = [Download(f"in/{n}", f"inputs[{n}]", url=f"{root}/file") for n in range(12)]
+    await stage_in(storages, downloads, counting, asyncio.Semaphore(turns))
+    assert len(files(workspace.root)) == 12
+    assert counting.most == most
 
 
 async def test_a_small_input_passes_a_large_one(
     storages: Storages, tmp_path: Path, root: Path
 ) -> None:
     with (root / "large").open("wb") as large:
-        large.truncate(600 << 20)
+        large.truncate(200 << 20)
     (root / "small").write_bytes(b"x")
     turns = asyncio.Semaphore(1)
     ended: list[str] = []
+    places = {}
+    for name in ("large", "small"):
+        (tmp_path / name).mkdir()
+        places[name] = Counting(tmp_path / name)
 
     async def bring(name: str) -> None:
-        (tmp_path / name).mkdir()
-        workspace = DirectoryWorkspace(tmp_path / name)
         download = Download("in", "inputs[0]", url=f"{root}/{name}")
-        await stage_in(storages, [download], workspace, turns)
+        await stage_in(storages, [download], places[name], turns)
         ended.append(name)
 
     first = asyncio.create_task(bring("large"))
-    while not turns.locked():
-        await asyncio.sleep(0)
+    await places["large"].begun.wait()
     await asyncio.gather(first, bring("small"))
     assert ended == ["small", "large"]
 
