@@ -29,8 +29,6 @@ Key = Annotated[
 def submit(files: Files, idempotency_key: Key = None, url: Url = DEFAULT_URL) -> None:
     """Submit tasks and print their ids, one a line.
 
-   
-
     Example: tesp submit task.json
     """
     with connect(url) as service:
@@ -49,8 +47,6 @@ def run(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Submit tasks, follow them to their end, and show outputs, or why they failed.
-
-   
 
     Example: tesp run task.json
     """

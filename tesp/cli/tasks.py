@@ -32,8 +32,6 @@ def get(
 ) -> None:
     """Print a task as JSON.
 
-   
-
     Example: tesp get 01jd0c5zq8 --view BASIC
     """
     with connect(url) as service:
@@ -56,8 +54,6 @@ def list_tasks(
     url: Url = DEFAULT_URL,
 ) -> None:
     """List tasks, the newest first.
-
-   
 
     Example: tesp list --state RUNNING --tag project=ocean
     """
@@ -96,8 +92,6 @@ def cancel(
 ) -> None:
     """Cancel tasks. One that has ended already stays as it is.
 
-   
-
     Example: tesp cancel 01jd0c5zq8 --wait
     """
     with connect(url) as service:
@@ -123,8 +117,6 @@ def wait(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Wait until tasks have ended; the exit code tells how.
-
-   
 
     Example: tesp wait 01jd0c5zq8 --timeout 3600
     """
