@@ -196,8 +196,9 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise TransferFailed(f"{shown(url)}: the server was silent for too long") from error
-    except (aiohttp.InvalidURL, aiohttp.TooManyRedirects) as error:
-        raise StagingError(f"{shown(url)}: the server cannot be asked for this") from error
+    except (aiohttp.InvalidURL, aiohttp.TooManyRedirects):
+        # Without its cause, which holds the whole URL and the headers.
+        raise StagingError(f"{shown(url)}: the server cannot be asked for this") from None
     except (aiohttp.ClientError, OSError) as error:
         raise TransferFailed(f"{shown(url)}: {_reason(error)}") from error
     except ValueError as error:

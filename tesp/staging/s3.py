@@ -1,5 +1,6 @@
 """s3://bucket/key URLs, at any endpoint. The key is what follows the bucket, as it stands."""
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -31,6 +32,13 @@ _READ_BYTES = 1 << 20
 _PART_BYTES = 8 << 20
 _IN_FLIGHT_BYTES = 32 << 20
 _MOST_PARTS = 10_000
+_ANSWER = re.compile(r"(?<=status code: )(\d{3})[ \w]*")
+_REASONS = {
+    "dns error": "the host name of the endpoint is not known",
+    "timed out": "the server was silent for too long",
+    "TimedOut": "the server was silent for too long",
+    "Connect": "no connection to the endpoint",
+}
 _REQUEST_TIMEOUT = timedelta(days=7)
 
 
@@ -193,15 +201,20 @@ def _translated(url: str) -> Iterator[None]:
     except ValueError as error:
         raise StagingError(f"{url}: the storage cannot be asked for this key") from error
     except (BaseError, OSError) as error:
-        raise TransferFailed(f"{url}: {_reason(str(error))}") from error
+        # Without its cause: some servers echo the signed request, the session token with it.
+        raise _failure(str(error), url) from None
 
 
-def _reason(text: str) -> str:
-    for sign, reason in (
-        ("timed out", "the server was silent for too long"),
-        ("Connect", "no connection to the endpoint"),
-        ("dns error", "the host name of the endpoint is not known"),
-    ):
-        if sign in text:
-            return reason
-    return "the server failed, or the connection broke"
+def _failure(text: str, url: str) -> StagingError:
+    """What obstore gives no class of its own, by the status in its text."""
+    answer = _ANSWER.search(text)
+    if answer is None:
+        reason = next((r for sign, r in _REASONS.items() if sign in text), "the connection broke")
+        return TransferFailed(f"{url}: {reason}")
+    said = f"{url}: the server answered {answer[0].strip()}"
+    status = int(answer[1])
+    if status in (401, 403):
+        return AccessRefused(f"{said}; the credentials for this bucket are refused")
+    if status == 404:
+        return SourceMissing(said)
+    return TransferFailed(said) if status in (408, 429) or status >= 500 else StagingError(said)

@@ -76,7 +76,10 @@ async def stage_out(
         done(uploaded)
         return uploaded
 
-    results = await _all([send(upload) for upload in uploads])
+    return _or_first_error(await _all([send(upload) for upload in uploads]))
+
+
+def _or_first_error(results: Sequence[Uploaded | StagingError]) -> list[Uploaded]:
     for result in results:
         if isinstance(result, StagingError):
             raise result
