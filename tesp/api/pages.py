@@ -1,4 +1,5 @@
-"""Swagger UI at `/`, all of it served from here: a site's network may reach nothing else."""
+"""Swagger UI (swagger-ui-dist 5.35.0, Apache-2.0) at `/`, all of it served from here: a site's
+network may reach nothing else."""
 
 from pathlib import Path
 

@@ -36,14 +36,13 @@ _WAYS: Mapping[State, tuple[Transition, ...]] = {
 REACHABLE = (State.QUEUED, State.CANCELED, State.CANCELING, *_WAYS)
 
 
-def check_url(url: str, writing: bool) -> None:
-    """Takes s3:// alone."""
-    if not url.startswith("s3://"):
-        raise UnsupportedUrl(f"{url}: no storage takes it; use s3://")
+def api_over(store: TaskStore, urls: tuple[str, ...] = ("s3://",), **settings: Any) -> FastAPI:
+    """The API over a store; it takes URLs that begin with one of `urls`."""
 
+    def check_url(url: str, writing: bool) -> None:
+        if not url.startswith(urls):
+            raise UnsupportedUrl(f"{url}: no storage takes it; use {urls[0]}")
 
-def api_over(store: TaskStore, **settings: Any) -> FastAPI:
-    """The API over a store."""
     return build_api(
         Parts(
             store=store,
