@@ -80,7 +80,8 @@ def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
             return ran._replace(exit_code=137)
         raise Failure(
             RUNTIME_ERROR,
-            "The engine lost the container while it ran: %s." % " ".join(said.split()),
+            "The engine was lost while the container ran: %s."
+            % (" ".join(said.split()) or "its command line was ended"),
         )
     code, error = int(state.get("ExitCode", ran.exit_code)), str(state.get("Error") or "")
     never_ran = str(state.get("StartedAt", "0001")).startswith("0001")

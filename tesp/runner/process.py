@@ -93,10 +93,11 @@ def wait(pid: int, options: int = 0) -> Optional[Exit]:
 def adopt() -> bool:
     """Become the parent of descendants whose own parents end; whether that could be done."""
     try:
-        import _ctypes  # type: ignore[import-not-found,unused-ignore]  # ctypes takes 20 ms
+        import _ctypes  # ctypes itself takes too long to import
 
-        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
-        return bool(_ctypes.call_function(prctl, (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0)
+        library: Any = _ctypes
+        prctl = library.dlsym(library.dlopen(None, 0), "prctl")
+        return bool(library.call_function(prctl, (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0)
     except (ImportError, AttributeError, OSError):
         return False
 

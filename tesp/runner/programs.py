@@ -59,10 +59,10 @@ class Programs:
         finally:
             os.close(status_end)
             os.close(args)
-        with os.fdopen(status, "rb") as file:
-            began = b'"exit-code"' in file.read()
         # bubblewrap does not wait for the process that waits for the command.
         rest = reap_adopted() if adopts else None
+        with os.fdopen(status, "rb") as file:
+            began = b'"exit-code"' in file.read()
         ran = Ran(
             ended.code,
             start,

@@ -33,6 +33,7 @@ class Workspace:
         self.files = path / "roots" / "0"
         self._environ = environ
         self._pyz = pyz
+        self.python = sys.executable
 
     def write(self, plan: Plan) -> None:
         """Write the plan, and make its directories."""
@@ -92,8 +93,12 @@ class Workspace:
         return (self.path / p.LOG_FILE).read_text()
 
     def _spawn(self, verb: str, prefix: Sequence[str]) -> subprocess.Popen[bytes]:
-        command = [*prefix, sys.executable, "-I", "-S", "-E", self._pyz, verb, self.path]
+        command = [*prefix, *self.command(verb)]
         return subprocess.Popen(command, env=self._environ, cwd="/", start_new_session=True)
+
+    def command(self, verb: str) -> list[str]:
+        """The runner's command line."""
+        return [self.python, "-I", "-S", "-E", str(self._pyz), verb, str(self.path)]
 
 
 class Node:
