@@ -34,9 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the room of this run's peers, or take the one of the run that a worker belongs to."""
     given = getattr(config, "workerinput", {})
     owner = given.get("tesp_owner", os.getpid())
-    directory = given.get("tesp_peers") or tempfile.mkdtemp(prefix="tesp-peers-")
+    room = Path(tempfile.gettempdir()) / f"tesp-peers-{uuid.uuid4().hex}"
     uri = given.get("tesp_mongodb_uri", os.environ.get(_MONGODB_VARIABLE, ""))
-    config.stash[_PEERS] = SharedPeers(Path(directory), owner)
+    config.stash[_PEERS] = SharedPeers(Path(given.get("tesp_peers", room)), owner)
     config.stash[_MONGODB_URI] = uri
     # What a person has set for his own server is not for the tests.
     for name in [n for n in os.environ if n.startswith("TESP_")]:

@@ -171,7 +171,8 @@ class SharedPeers:
     def get(self, name: str, kind: type[P]) -> P:
         """The peer of this name, booted where no worker has yet."""
         room = Room(self.directory / name, self.owner)
-        room.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        room.directory.mkdir(exist_ok=True)
         facts = room.directory / "facts.json"
         with (room.directory / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -184,7 +185,7 @@ class SharedPeers:
 
     def end(self) -> None:
         """End every peer, then take its directory away."""
-        for room in [d for d in self.directory.iterdir() if d.is_dir()]:
+        for room in self.directory.glob("*/"):
             Room(room, self.owner).end()
         shutil.rmtree(self.directory, ignore_errors=True)
 
