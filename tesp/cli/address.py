@@ -24,8 +24,12 @@ def api_url(url: str) -> str:
     A user or password in the URL is refused: it would show in error messages.
     """
     whole = url if "://" in url else f"http://{url}"
-    parts = urlsplit(whole)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(whole)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable:
         raise RequestRefused(f"{url}: not an http:// or https:// URL; try {DEFAULT_URL}")
     if parts.username is not None or parts.password is not None:
         raise RequestRefused(

@@ -3,6 +3,7 @@
 httpx is loaded by the first Service: `tesp --help` and shell completion must be quick.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +29,8 @@ Document = dict[str, Any]
 Note = Callable[[str], None]
 
 PATIENCE_SECONDS = 60.0
+# For a service that has not answered yet, but did take the connection.
+_FIRST_PATIENCE_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _PAGE_SIZE = 256
@@ -79,7 +82,9 @@ class Service:
 
     def create(self, document: Document, key: str) -> str:
         """Submit a task; with the same key again gives the same id. The id."""
-        made = self._send("POST", "/tasks", json=document, headers={"Idempotency-Key": key})
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        # In ASCII: what cannot be written in UTF-8 is for the service to judge.
+        made = self._send("POST", "/tasks", content=json.dumps(document), headers=headers)
         return str(made["id"])
 
     def task(self, task_id: str, view: str = "MINIMAL") -> Document:
@@ -123,11 +128,10 @@ class Service:
         started = time.monotonic()
         pauses = Pauses()
         while True:
-            why, response = self._try(method, url, request)
+            why, response, patience_seconds = self._try(method, url, request)
             if response is not None:
                 return response
-            waited = time.monotonic() - started
-            if not self._answered or waited > self._patience_seconds:
+            if time.monotonic() - started >= patience_seconds:
                 raise ServiceUnreachable(
                     f"{self._api} does not answer ({why}). Is the service running there? "
                     "Start one with `tesp serve`, or name another with --url or TESP_URL."
@@ -138,16 +142,20 @@ class Service:
 
     def _try(
         self, method: str, url: str, request: Mapping[str, Any]
-    ) -> "tuple[str, httpx.Response | None]":
+    ) -> "tuple[str, httpx.Response | None, float]":
+        """What is wrong, the answer, and for how long to try on where there is none."""
         import httpx
 
+        patience = self._patience_seconds if self._answered else _FIRST_PATIENCE_SECONDS
         try:
             response = self._client.request(method, url, **request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            return str(error), None, patience if self._answered else 0.0
         except httpx.TransportError as error:
-            return str(error) or type(error).__name__, None
+            return str(error) or type(error).__name__, None, patience
         if response.status_code in _AWAY:
-            return f"HTTP {response.status_code}", None
-        return "", response
+            return f"HTTP {response.status_code}", None, patience
+        return "", response, patience
 
 
 def refusal(response: "httpx.Response") -> TespError:

@@ -12,7 +12,7 @@ import aioftp
 
 from tesp.cli.doctor.findings import Finding, fail, ok, warn
 from tesp.cli.doctor.store import writable_finding
-from tesp.errors import SourceMissing, StagingError
+from tesp.errors import AccessRefused, SourceMissing, StagingError
 from tesp.settings import FileRoot, HostAccess, S3Access, Settings
 from tesp.staging.s3 import S3Storage
 
@@ -48,32 +48,40 @@ def root_finding(root: FileRoot, settings: Settings) -> Finding:
 
 async def s3_finding(access: S3Access) -> Finding:
     """Whether the endpoint answers and takes the credentials, and whether the bucket is there."""
-    where = access.endpoint or f"AWS {access.region}"
-    what = f"s3 {access.bucket} at {where}"
+    what = f"s3 {access.bucket} at {access.endpoint or f'AWS {access.region}'}"
     anyone = access.bucket == "*"
     # Of a bucket that nobody has, a server says that it is missing only to those it knows.
     bucket = f"tesp-doctor-{uuid.uuid4().hex}" if anyone else access.bucket
     try:
-        await _list_first(access, bucket)
-    except SourceMissing:
-        if not anyone:
+        await _open_something(access, bucket)
+    except SourceMissing as error:
+        if not anyone and "NoSuchBucket" in str(error.__cause__):
             return fail(what, "no such bucket", "Make the bucket, or mend staging.s3.")
+    except AccessRefused as error:
+        return _refused(what, str(error.__cause__))
     except StagingError as error:
         found = str(error).rpartition(": ")[2]
-        if "credentials" in found:
-            mend = "Mend access_key and secret_key of this entry of staging.s3."
-            return fail(what, found, mend)
         return _unreachable(what, found, urlsplit(access.endpoint or "").hostname or "")
     return ok(what, "reachable with these credentials")
 
 
-async def _list_first(access: S3Access, bucket: str) -> None:
+def _refused(what: str, answer: str) -> Finding:
+    """Wrong keys, or right ones that may not read: a bucket may be there only to be written."""
+    if "AccessDenied" in answer:
+        mend = "Where tasks are to read from it, give these keys the right to."
+        return warn(what, "the keys have no right to read there", mend)
+    mend = "Mend access_key and secret_key of this entry of staging.s3."
+    return fail(what, "the credentials are refused", mend)
+
+
+async def _open_something(access: S3Access, bucket: str) -> None:
     only = access.model_copy(update={"bucket": bucket})
     storage = S3Storage((only,), timeout_seconds=_ANSWER_SECONDS, tries=1)
-    async with contextlib.aclosing(storage.list(f"s3://{bucket}")) as entries:  # type: ignore[type-var]
-        async for _ in entries:
-            break
-    await storage.close()
+    try:
+        async with storage.open(f"s3://{bucket}/tesp-doctor-looks"):
+            pass
+    finally:
+        await storage.close()
 
 
 async def http_finding(access: HostAccess) -> Finding:

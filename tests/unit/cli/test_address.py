@@ -22,7 +22,9 @@ def test_the_api_is_found_from_what_people_write(written: str, api: str) -> None
     assert api_url(written) == api
 
 
-@pytest.mark.parametrize("written", ["ftp://tes.example", "http://", "file:///tasks"])
+@pytest.mark.parametrize(
+    "written", ["ftp://tes.example", "http://", "file:///tasks", "http://h:99999", "http://[::1"]
+)
 def test_what_is_no_http_url_is_refused(written: str) -> None:
     with pytest.raises(RequestRefused, match="http"):
         api_url(written)

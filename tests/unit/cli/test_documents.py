@@ -20,6 +20,8 @@ def test_a_document_is_read(tmp_path: Path) -> None:
         (b"{\n  nope", "line 2, column 3"),
         (b"[]", "one JSON object"),
         (b"\xff\xfe{", "not JSON"),
+        (b'{"a": NaN}', "NaN is no number"),
+        (b"[" * 100_000, "not JSON"),
         (b"", "line 1, column 1"),
     ],
 )
