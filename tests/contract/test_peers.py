@@ -126,3 +126,11 @@ def test_a_peer_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
     owner.wait()
     room.wait_until_ended()
     assert not answers(port)
+
+
+def test_an_engine_leaves_no_mount_and_no_container_behind() -> None:
+    with Room.temporary() as room:
+        engine = DockerEngine.boot(room)
+        engine.cli("run", "--detach", "--network", "host", engine.image, "sleep", "600")
+    assert str(room.directory) not in Path("/proc/self/mounts").read_text()
+    assert not room.directory.exists()

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-GRACE_SECONDS = 20.0
+# An engine gives each container ten seconds before it ends itself.
+GRACE_SECONDS = 40.0
 
 
 def main(argv: list[str]) -> int:

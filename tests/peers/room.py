@@ -108,12 +108,13 @@ class Room:
             tails.append(f"--- {log.name}\n{text}")
         return "\n".join(tails)
 
-    def end(self, seconds: float = 30.0) -> None:
-        """End what was started here, by pid, and wait until it is gone."""
+    def end(self, seconds: float = 60.0) -> None:
+        """End what was started here, by pid, wait until it is gone, and leave no mount."""
         for pid, started in self._processes():
             if _alive(pid, started):
                 os.kill(pid, signal.SIGTERM)
         self.wait_until_ended(seconds)
+        _unmount(self.directory)
         (self.directory / "processes").unlink(missing_ok=True)
 
     def wait_until_ended(self, seconds: float = 30.0) -> None:
@@ -141,6 +142,13 @@ def _alive(pid: int, started: str) -> bool:
         fields = _stat(pid)
         return fields[19] == started and fields[0] != "Z"
     return False
+
+
+def _unmount(directory: Path) -> None:
+    """Take away the mounts below: an engine leaves the network namespace of its host there."""
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in sorted((p for p in places if p.startswith(f"{directory}/")), reverse=True):
+        subprocess.run(["umount", place], check=True)
 
 
 def _stat(pid: int) -> list[str]:
