@@ -1,0 +1,97 @@
+"""`tesp serve` as an operator meets it: what it says, and what it refuses to start with."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.peers.room import free_port
+from tests.peers.server_fixtures import StartServer
+
+_PROGRAM = Path(sys.executable).with_name("tesp")
+
+
+def serve(directory: Path, *flags: str | Path) -> subprocess.CompletedProcess[str]:
+    """A start that is to fail."""
+    return subprocess.run(
+        [_PROGRAM, "serve", "--data", directory / "data", *flags],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_commands_of_the_banner_work_as_they_stand(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server()
+    said = server.log.read_text()
+    assert server.url in said
+    assert str(server.data) in said
+    assert "NOT IN CONTAINERS" in said
+    commands = said[said.index("  id=") : said.index("Ctrl-C")]
+    done = subprocess.run(["sh", "-c", commands], capture_output=True, text=True, check=True)
+    task = json.loads(done.stdout)
+    assert server.wait(task["id"])["logs"][0]["logs"][0]["stdout"] == "hello\n"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_service_open_to_all_must_be_meant(tmp_path: Path, host: str) -> None:
+    done = serve(tmp_path, "--host", host, "--port", str(free_port()))
+    assert done.returncode == 2
+    assert "server.allow_open = true" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_service_open_to_all_starts_where_it_is_meant(start_server: StartServer) -> None:
+    server = start_server(server={"host": "0.0.0.0", "allow_open": True})
+    assert server.client.get("/service-info").status_code == 200
+
+
+def test_a_wrong_setting_is_named_with_the_right_one(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[default.server]\nprot = 1\n")
+    done = serve(tmp_path)
+    assert done.returncode == 2
+    assert "server.prot: no such setting; did you mean port?" in done.stderr
+
+
+def test_variables_of_the_command_line_are_no_settings(tmp_path: Path) -> None:
+    environ = {**os.environ, "TESP_URL": "http://h", "TESP_TOKEN": "t", "TESP_USER": "u"}
+    done = subprocess.run(
+        [_PROGRAM, "doctor", "--json", "--data", tmp_path],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        check=False,
+    )
+    assert json.loads(done.stdout)
+
+
+def test_a_second_service_on_the_same_data_is_refused(start_server: StartServer) -> None:
+    first = start_server()
+    flags = ["--data", first.data, "--allow-sandbox", "--port", str(free_port())]
+    done = serve(first.directory, *flags)
+    assert done.returncode != 0
+    assert "in use by another process" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = serve(tmp_path, "--port", port, "--allow-sandbox")
+    assert done.returncode != 0
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_roles_need_a_store_that_they_can_share(tmp_path: Path) -> None:
+    done = serve(tmp_path, "--role", "api", "--port", str(free_port()))
+    assert done.returncode == 2
+    assert "store.kind = mongodb" in done.stderr
