@@ -9,6 +9,8 @@ import pytest
 
 from tesp.errors import SourceChanged, SourceMissing, TransferFailed
 from tesp.settings import FileRoot, HostAccess, S3Access, StagingSettings
+from tesp.staging import Stream
+from tesp.staging.file import FileStorage
 from tesp.staging.resume import Reading
 from tesp.staging.storages import Storages
 from tesp.staging.transfer import read
@@ -237,3 +239,27 @@ async def _changed_midway(made: Storages, url: str, path: Path) -> None:
         other.replace(path)
         with pytest.raises(SourceChanged):
             [chunk async for chunk in chunks]
+
+
+async def test_a_stream_that_ends_too_early_without_a_word_is_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    class Short(FileStorage):
+        """Ends each stream after a megabyte, as if that were all."""
+
+        @asynccontextmanager
+        async def open(
+            self, url: str, start: int = 0, tag: str | None = None
+        ) -> AsyncIterator[Stream]:
+            async with super().open(url, start, tag) as stream:
+                yield Stream(first(stream.chunks), stream.size, stream.tag)
+
+    class Others(Storages):
+        def of(self, url: str) -> FileStorage:
+            return Short([FileRoot(path=tmp_path)])
+
+    async def first(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield await anext(chunks)
+
+    (tmp_path / "file").write_bytes(CONTENT)
+    assert await whole(Others(StagingSettings()), str(tmp_path / "file")) == CONTENT

@@ -209,6 +209,8 @@ async def test_a_link_out_of_the_root_is_refused(
         download = Download("in", "inputs[0]", url=url, type=type_)  # type: ignore[arg-type]
         with pytest.raises(AccessRefused, match="out of the file roots"):
             await stage_in(storages, [download], workspace, turns)
+    with pytest.raises(AccessRefused, match="out of the file roots"):
+        [entry async for entry in storages.of(str(root)).list(f"{root}/d")]
 
 
 async def test_links_within_the_root_are_followed_and_loops_end(
