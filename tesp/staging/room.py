@@ -17,13 +17,13 @@ class Room:
         """The room in a workspace now."""
         return cls(await workspace.free_bytes())
 
-    def take(self, field: str, size: int) -> None:
+    def take(self, size: int) -> None:
         """Set room aside; DiskFull, before a byte moves, where there is not enough."""
         if self._free is None:
             return
         if size > self._free:
             raise DiskFull(
-                f"{field}: {size} bytes are to come, and {self._free} are left on the disk of "
+                f"{size} bytes are to come, and {self._free} are left on the disk of "
                 "the workspace after the other inputs"
             )
         self._free -= size

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
 import stamina
@@ -49,7 +49,8 @@ async def stage_in(
     """Bring all inputs into the workspace, or raise the first error."""
     room = await Room.of(workspace)
     for download in downloads:
-        room.take(download.field, len((download.content or "").encode()))
+        with _naming(download.field):
+            room.take(len((download.content or "").encode()))
     bringing = _Bringing(storages, workspace, turns, room)
     return await _all([bringing.bring(download) for download in downloads])
 
@@ -70,7 +71,8 @@ async def stage_out(
     async def send(upload: Upload) -> Uploaded | StagingError:
         try:
             async with crowd, Turn(turns) as turn:
-                uploaded = await _send(storages, upload, workspace, turn)
+                with _naming(upload.field):
+                    uploaded = await _send(storages, upload, workspace, turn)
         except StagingError as error:
             return error
         done(uploaded)
@@ -96,7 +98,12 @@ class _Bringing:
         self._turns, self._crowd = turns, asyncio.Semaphore(_WAITING_AT_ONCE)
 
     async def bring(self, download: Download) -> Downloaded:
-        """One input: inline, a file, or all files of a directory."""
+        """One input; errors name its field."""
+        with _naming(download.field):
+            return await self._bring(download)
+
+    async def _bring(self, download: Download) -> Downloaded:
+        """Inline, a file, or all files of a directory."""
         if download.content is not None:
             content = download.content.encode()
             size = await self._workspace.write(download.file, _inline(content))
@@ -105,7 +112,7 @@ class _Bringing:
         if download.type == "DIRECTORY":
             return await self._directory(download, url, await self._entries(url))
         try:
-            return Downloaded("FILE", 1, await self._file(url, download.file, download.field))
+            return Downloaded("FILE", 1, await self._file(url, download.file))
         except SourceMissing as missing:
             # A type is FILE by default: what has nothing but files below it is a directory.
             if entries := await self._entries_if_any(url):
@@ -120,22 +127,22 @@ class _Bringing:
         for entry in entries:
             if escapes(entry.name):
                 raise AccessRefused(f"{shown(url)}: it lists {entry.name!r}, outside of itself")
-        self._room.take(download.field, sum(entry.size or 0 for entry in entries))
+        self._room.take(sum(entry.size or 0 for entry in entries))
         sizes = await _all(
             [
-                self._file(entry.url, f"{download.file}/{entry.name}", download.field, entry.size)
+                self._file(entry.url, f"{download.file}/{entry.name}", entry.size)
                 for entry in entries
             ]
         )
         return Downloaded("DIRECTORY", len(entries), sum(sizes))
 
-    async def _file(self, url: str, file: str, field: str, known: int | None = None) -> int:
+    async def _file(self, url: str, file: str, known: int | None = None) -> int:
         counted = known is not None
 
         def sized(size: int) -> None:
             nonlocal counted
             if not counted:
-                self._room.take(field, size)
+                self._room.take(size)
             counted = True
 
         async with self._crowd, Turn(self._turns) as turn:
@@ -161,6 +168,15 @@ class _Bringing:
             return await self._entries(url)
         except UnsupportedUrl:
             return []
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Say in each error which input or output it is about."""
+    try:
+        yield
+    except StagingError as error:
+        raise type(error)(f"{field}: {error}") from error
 
 
 async def _send(storages: Storages, upload: Upload, workspace: Workspace, turn: Turn) -> Uploaded:
