@@ -166,7 +166,7 @@ def parts_of(settings: Settings, store: Store, storages: Storages) -> Parts:
         store=store,
         settings=settings.server,
         limits=limits,
-        check_url=lambda url, writing: storages.check(url, writing=writing),
+        check_url=lambda url, writing, type: storages.check(url, writing=writing, type=type),
         storage=storages.locations,
         owner=lambda request: "anonymous",
     )

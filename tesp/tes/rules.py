@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from tesp.errors import InvalidTask, Problem, UnsupportedUrl
 from tesp.tes import paths
-from tesp.tes.models import Executor, Input, Output, Resources, TaskSubmission
+from tesp.tes.models import Executor, FileType, Input, Output, Resources, TaskSubmission
 from tesp.tes.needs import Needs
 from tesp.tes.parameters import Parameters, sort_out
 
-CheckUrl = Callable[[str, bool], None]
-"""Raises UnsupportedUrl, with the mend, where a URL can never work; True is for writing."""
+CheckUrl = Callable[[str, bool, FileType | None], None]
+"""Takes a URL, whether it is written, and the type asked for; raises UnsupportedUrl, with the
+mend, where that can never work."""
 
 GIGABYTE = 10**9
 BACKEND_PARAMETERS = frozenset({"max_retries", "timeout", "gpus"})
@@ -164,7 +165,7 @@ def _input(field: str, item: Input, limits: Limits, check_url: CheckUrl) -> Iter
         # Not one check of the url: the specification has it ignored.
         yield from _content(field, item, limits)
     elif item.url:
-        yield from _url(f"{field}.url", item.url, False, check_url)
+        yield from _url(f"{field}.url", item, False, check_url)
     elif item.content is None:
         yield Problem(f"{field}.url", "is required where there is no content")
 
@@ -177,12 +178,13 @@ def _content(field: str, item: Input, limits: Limits) -> Iterator[Problem]:
         yield Problem(f"{field}.content", f"is larger than {most} bytes; bring it in by its url")
 
 
-def _url(field: str, url: str, writing: bool, check_url: CheckUrl) -> Iterator[Problem]:
+def _url(field: str, item: Input | Output, writing: bool, check_url: CheckUrl) -> Iterator[Problem]:
+    url = item.url or ""
     if "\0" in url:
         yield Problem(field, "holds a NUL character; take it out")
         return
     try:
-        check_url(url, writing)
+        check_url(url, writing, item.type)
     except UnsupportedUrl as error:
         yield Problem(field, str(error))
 
@@ -210,7 +212,7 @@ def _output(field: str, item: Output, check_url: CheckUrl) -> Iterator[Problem]:
     if not found and paths.is_pattern(item.path) and (message := _prefix(item)):
         yield Problem(f"{field}.path_prefix", message)
     if item.url:
-        yield from _url(f"{field}.url", item.url, True, check_url)
+        yield from _url(f"{field}.url", item, True, check_url)
     else:
         yield Problem(f"{field}.url", "is required")
 

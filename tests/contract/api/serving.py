@@ -39,7 +39,7 @@ REACHABLE = (State.QUEUED, State.CANCELED, State.CANCELING, *_WAYS)
 def api_over(store: TaskStore, urls: tuple[str, ...] = ("s3://",), **settings: Any) -> FastAPI:
     """The API over a store; it takes URLs that begin with one of `urls`."""
 
-    def check_url(url: str, writing: bool) -> None:
+    def check_url(url: str, writing: bool, kind: str | None) -> None:
         if not url.startswith(urls):
             raise UnsupportedUrl(f"{url}: no storage takes it; use {urls[0]}")
 

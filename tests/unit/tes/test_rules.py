@@ -13,8 +13,10 @@ LIMITS = Limits(cpus=8, ram_bytes=32 * 10**9, disk_bytes=100 * 10**9, max_retrie
 EXECUTOR: dict[str, Any] = {"image": "alpine:3.20", "command": ["true"]}
 
 
-def check_url(url: str, writing: bool) -> None:
-    """Takes s3:// both ways, http:// for reading."""
+def check_url(url: str, writing: bool, kind: str | None) -> None:
+    """Takes s3:// both ways, http:// for reading a file."""
+    if url.startswith("http://") and kind == "DIRECTORY":
+        raise UnsupportedUrl(f"{url}: has no listing")
     if not url.startswith(("s3://",) if writing else ("s3://", "http://")):
         raise UnsupportedUrl(f"{url}: use s3://")
 
@@ -190,6 +192,12 @@ def test_urls_are_judged_by_the_storages_for_their_direction() -> None:
         "inputs[0].url": "gopher://x: use s3://",
         "outputs[0].url": "http://h/x: use s3://",
     }
+
+
+def test_a_directory_from_where_nothing_can_be_listed_is_refused() -> None:
+    assert judged(inputs=[file_input(url="http://h/x", type="FILE")])
+    found = problems(inputs=[file_input(url="http://h/x", type="DIRECTORY")])
+    assert found == {"inputs[0].url": "http://h/x: has no listing"}
 
 
 def test_an_output_needs_a_url() -> None:
