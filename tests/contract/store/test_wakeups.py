@@ -17,6 +17,12 @@ async def quiet(store: Store) -> None:
         pass
 
 
+async def woken(store: Store) -> bool:
+    """Wait for news; fails where they come only with the timeout of the question."""
+    async with asyncio.timeout(PATIENCE):
+        return await store.changed(10 * PATIENCE)
+
+
 async def test_where_nothing_happens_the_timeout_comes(store: Store) -> None:
     await quiet(store)
 
@@ -56,7 +62,7 @@ Prepare = Callable[[Store], Awaitable[Callable[[], Awaitable[object]]]]
 async def test_a_change_wakes_the_one_who_waits(store: Store, prepare: Prepare) -> None:
     change = await prepare(store)
     await quiet(store)
-    waiting = asyncio.create_task(store.changed(PATIENCE))
+    waiting = asyncio.create_task(woken(store))
     await asyncio.sleep(0)
 
     await change()
@@ -73,7 +79,7 @@ async def test_a_change_between_two_questions_is_told_by_the_second(
 
     await change()
 
-    assert await store.changed(PATIENCE)
+    assert await woken(store)
 
 
 async def test_a_task_that_becomes_due_wakes_when_it_can_be_claimed(store: Store) -> None:
@@ -81,21 +87,21 @@ async def test_a_task_that_becomes_due_wakes_when_it_can_be_claimed(store: Store
     await store.write(claim.fence, Change(Transition.RETRY, delay_seconds=0.4))
 
     while not (found := await due(store)):
-        assert await store.changed(PATIENCE)
+        assert await woken(store)
 
     assert found == [claim.fence.task_id]
 
 
 async def test_one_who_gave_up_waiting_takes_no_news_with_him(store: Store) -> None:
     await quiet(store)
-    waiting = asyncio.create_task(store.changed(PATIENCE))
+    waiting = asyncio.create_task(woken(store))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
 
     await stored(store)
 
-    assert await store.changed(PATIENCE)
+    assert await woken(store)
 
 
 async def test_a_dispatcher_that_sleeps_between_changes_misses_no_task(store: Store) -> None:
@@ -107,7 +113,7 @@ async def test_a_dispatcher_that_sleeps_between_changes_misses_no_task(store: St
                 if await store.claim(task_id, "local", "me", LONG):
                     taken.add(task_id)
             if len(taken) < 40:
-                assert await store.changed(PATIENCE)
+                assert await woken(store)
 
     async def submit() -> list[str]:
         return [await stored(store) for _ in range(40)]
@@ -124,7 +130,7 @@ async def test_the_first_question_after_reopening_tells_of_queued_tasks(place: P
 
     store = await place.open()
     try:
-        assert await store.changed(PATIENCE)
+        assert await woken(store)
     finally:
         await store.close()
 
@@ -138,7 +144,7 @@ async def test_a_retry_that_comes_due_after_reopening_wakes(place: Place) -> Non
     store = await place.open()
     try:
         while not (found := await due(store)):
-            assert await store.changed(PATIENCE)
+            assert await woken(store)
         assert found == [claim.fence.task_id]
     finally:
         await store.close()
