@@ -22,7 +22,7 @@ from tesp.store import (
     Written,
 )
 from tesp.store.mongo import attempts, events, leases, pages, queues, tasks
-from tesp.store.mongo.connection import Collections, connect, translated
+from tesp.store.mongo.connection import Collections, Errands, connect
 from tesp.store.mongo.news import News
 from tesp.tes.states import Transition
 from tesp.tes.views import TaskText, View
@@ -34,6 +34,7 @@ class MongoStore:
     def __init__(self, collections: Collections) -> None:
         self._db = collections
         self._news = News(collections)
+        self._errands = Errands()
         self._last_owner: str | None = None
 
     @classmethod
@@ -45,97 +46,89 @@ class MongoStore:
         return cls(await connect(uri, database))
 
     async def close(self) -> None:
-        """Let go of the connections. Safe to call again."""
+        """Finish what is under way, and let go of the connections. Safe to call again."""
         await self._news.close()
+        await self._errands.finish()
         await self._db.client.close()
 
-    @translated
     async def create(self, task: NewTask) -> str:
         """Store a task with its first event."""
-        task_id, new = await tasks.create(self._db, task)
+        task_id, new = await self._errands.run(tasks.create(self._db, task))
         if new:
             self._news.tell(task_id, 1)
         return task_id
 
-    @translated
     async def get(self, task_id: str, view: View) -> TaskText | None:
         """One task."""
-        return await tasks.get(self._db, task_id, view)
+        return await self._errands.run(tasks.get(self._db, task_id, view))
 
-    @translated
     async def page(self, query: TaskQuery) -> Page:
         """A page of tasks."""
-        return await pages.page(self._db, query)
+        return await self._errands.run(pages.page(self._db, query))
 
-    @translated
     async def cancel(self, task_id: str) -> Cancel:
         """Apply Transition.CANCEL."""
-        came, number = await tasks.cancel(self._db, task_id)
+        came, number = await self._errands.run(tasks.cancel(self._db, task_id))
         if number:
             self._news.tell(task_id, number)
         return came
 
-    @translated
     async def queued(self, per_owner: int, owners: int = 64) -> Sequence[Candidate]:
         """Tasks that are due."""
-        found, self._last_owner = await queues.queued(self._db, per_owner, owners, self._last_owner)
+        found, self._last_owner = await self._errands.run(
+            queues.queued(self._db, per_owner, owners, self._last_owner)
+        )
         return found
 
-    @translated
     async def claim(
         self, task_id: str, backend: str, holder: str, lease_seconds: float
     ) -> Claim | None:
         """Apply Transition.CLAIM with a raised epoch."""
-        return await attempts.claim(self._db, task_id, backend, holder, lease_seconds)
+        return await self._errands.run(
+            attempts.claim(self._db, task_id, backend, holder, lease_seconds)
+        )
 
-    @translated
     async def adopt(
         self, backends: Sequence[str], holder: str, lease_seconds: float, limit: int = 64
     ) -> Sequence[Claim]:
         """Take over attempts whose lease has run out."""
-        return await attempts.adopt(self._db, backends, holder, lease_seconds, limit)
+        return await self._errands.run(
+            attempts.adopt(self._db, backends, holder, lease_seconds, limit)
+        )
 
-    @translated
     async def renew(self, fences: Sequence[Fence], lease_seconds: float) -> Sequence[Renewal]:
         """Prolong leases."""
-        return await leases.renew(self._db, fences, lease_seconds)
+        return await self._errands.run(leases.renew(self._db, fences, lease_seconds))
 
-    @translated
     async def write(self, fence: Fence, change: Change) -> Written:
         """One guarded write with its event."""
-        outcome = await attempts.write(self._db, fence, change)
+        outcome = await self._errands.run(attempts.write(self._db, fence, change))
         if outcome.ended:
             retried = change.transition is Transition.RETRY
             delay = change.delay_seconds if retried else 0.0
             self._news.tell(fence.task_id, outcome.number, delay)
         return outcome.written
 
-    @translated
     async def tail(self, fence: Fence, tails: Mapping[str, str]) -> None:
         """Replace the live tails."""
-        await attempts.tail(self._db, fence, tails)
+        await self._errands.run(attempts.tail(self._db, fence, tails))
 
-    @translated
     async def changed(self, timeout_seconds: float) -> bool:
         """Wait until there may be something to look at."""
         return await self._news.wait(timeout_seconds)
 
-    @translated
     async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:
         """Take or prolong a named lease."""
-        return await leases.hold(self._db, name, holder, lease_seconds)
+        return await self._errands.run(leases.hold(self._db, name, holder, lease_seconds))
 
-    @translated
     async def relay(self, limit: int = 1000) -> int:
         """Move events from the outbox to the log."""
-        return await events.relay(self._db, limit)
+        return await self._errands.run(events.relay(self._db, limit))
 
-    @translated
     async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
         """Events of the log behind `after`."""
-        return await events.read(self._db, after, limit)
+        return await self._errands.run(events.read(self._db, after, limit))
 
-    @translated
     async def history(self, task_id: str) -> Sequence[Event]:
         """All events of one task."""
-        return await events.history(self._db, task_id)
+        return await self._errands.run(events.history(self._db, task_id))

@@ -1,9 +1,9 @@
 """The connection: durable writes, committed reads, one tree of errors."""
 
-import functools
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from beanie import Document, init_beanie
 from bson.errors import BSONError
@@ -18,7 +18,6 @@ from pymongo.uri_parser import parse_uri
 from tesp.errors import StoreError
 from tesp.store.mongo import documents
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 Raw = AsyncCollection[dict[str, Any]]
@@ -104,14 +103,32 @@ def as_store_error(error: Exception) -> StoreError:
     return StoreError(f"MongoDB refused: {error}")
 
 
-def translated(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """The same coroutine function, with the errors under the store as StoreError."""
+class Errands:
+    """Work that is carried to its end though the caller goes away.
 
-    @functools.wraps(work)
-    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+    A write that takes two steps is not torn between them by a cancelled caller, and the
+    driver need not drop the connection. Errors under the store come out as StoreError.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the work gives; a caller who is cancelled is let go at once."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
         try:
-            return await work(*args, **kwargs)
+            return await asyncio.shield(task)
         except (PyMongoError, BSONError, UnicodeEncodeError, OverflowError) as error:
             raise as_store_error(error) from error
 
-    return guarded
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            # Looked at, so that the loop does not complain where the caller has gone.
+            task.exception()
+
+    async def finish(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)

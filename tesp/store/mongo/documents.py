@@ -122,7 +122,8 @@ class TaskShape(_Shape):
                 [("owner", ASCENDING), ("state", ASCENDING), ("_id", DESCENDING)],
             ),
             _index("by_name", [("name", ASCENDING), ("_id", DESCENDING)]),
-            _index("by_tag", [("tags.k", ASCENDING), ("tags.v", ASCENDING), ("_id", DESCENDING)]),
+            # Whole pairs: k and v as two fields of the key would not tell which belong together.
+            _index("by_tag", [("tags", ASCENDING), ("_id", DESCENDING)]),
             _index("by_tag_key", [("tags.k", ASCENDING), ("_id", DESCENDING)]),
             # The state is in the key too, so that the owners are read off the index alone.
             _index(

@@ -107,7 +107,7 @@ def drivers_of(query: TaskQuery) -> list[Driver]:
 def _tag(key: str, value: str | None) -> Driver:
     if value is None:
         return Driver("by_tag_key", {"tags.k": key})
-    return Driver("by_tag", {"tags": {"$elemMatch": {"k": key, "v": value}}})
+    return Driver("by_tag", {"tags": {"k": key, "v": value}})
 
 
 def _owner_and_states(owner: str | None, states: frozenset[State] | None) -> list[Driver]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tesp.store import Store
+from tesp.store.mongo import MongoStore
 from tesp.store.sqlite import SqliteStore
 
 
@@ -24,4 +25,14 @@ def sqlite(request: pytest.FixtureRequest) -> Place:
     return Place("sqlite", lambda: SqliteStore.open(directory / "tesp.sqlite"))
 
 
-PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {"sqlite": sqlite}
+def mongodb(request: pytest.FixtureRequest) -> Place:
+    """A database of the test's own on a server of MongoDB's protocol."""
+    uri: str = request.getfixturevalue("mongodb_uri")
+    database: str = request.getfixturevalue("mongodb_database")
+    return Place("mongodb", lambda: MongoStore.open(uri, database))
+
+
+PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
+    "sqlite": sqlite,
+    "mongodb": mongodb,
+}
