@@ -55,6 +55,13 @@ def configured(
     return settings.model_copy(update=update)
 
 
+def make_own_roots(settings: "Settings") -> None:
+    """Make the file roots inside the data directory; those elsewhere are the operator's."""
+    for root in settings.staging.files:
+        if root.path.is_relative_to(settings.data_dir):
+            root.path.mkdir(parents=True, exist_ok=True)
+
+
 def require_guarded(host: str, allow_open: bool) -> None:
     """Raise SettingsError where others could use the service, and nobody said that they may."""
     if allow_open or _is_loopback(host):

@@ -25,6 +25,11 @@ Key = Annotated[
     ),
 ]
 
+Wait = Annotated[bool, typer.Option(help="Wait for the end, and show it.")]
+CancelOnInterrupt = Annotated[
+    bool | None, typer.Option(help="On Ctrl-C cancel the tasks, or let them go on. Default: ask.")
+]
+
 
 def submit(files: Files, idempotency_key: Key = None, url: Url = DEFAULT_URL) -> None:
     """Submit tasks and print their ids, one a line.
@@ -38,11 +43,8 @@ def submit(files: Files, idempotency_key: Key = None, url: Url = DEFAULT_URL) ->
 
 def run(
     files: Files,
-    wait: Annotated[bool, typer.Option(help="Wait for the end, and show it.")] = True,
-    cancel_on_interrupt: Annotated[
-        bool | None,
-        typer.Option(help="On Ctrl-C cancel the tasks, or let them go on. Default: ask."),
-    ] = None,
+    wait: Wait = True,
+    cancel_on_interrupt: CancelOnInterrupt = None,
     idempotency_key: Key = None,
     url: Url = DEFAULT_URL,
 ) -> None:

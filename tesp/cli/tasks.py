@@ -23,6 +23,12 @@ class ViewChoice(StrEnum):
     FULL = "FULL"
 
 
+Tags = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Only tasks with this tag; KEY alone: any value."),
+]
+
+
 def get(
     task_id: TaskId,
     view: Annotated[
@@ -45,10 +51,7 @@ def list_tasks(
     name_prefix: Annotated[
         str | None, typer.Option(help="Only tasks whose name begins so.")
     ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only tasks with this tag; KEY alone: any value."),
-    ] = None,
+    tag: Tags = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
     url: Url = DEFAULT_URL,

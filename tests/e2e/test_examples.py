@@ -3,9 +3,11 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.peers.docker_engine import DockerEngine
 from tests.peers.room import free_port
 from tests.peers.server_fixtures import StartServer
 
@@ -70,3 +72,16 @@ def test_every_example_of_the_readme_is_there() -> None:
     named = {p.parent.name for p in _EXAMPLES.glob("*/run.sh")}
     assert named == {"md5", "pipeline", "s3_wildcard"}
     assert all(f"examples/{name}/run.sh" in readme for name in named)
+
+
+@pytest.mark.parametrize("name", ["md5", "pipeline"])
+def test_the_documents_of_the_examples_run_in_containers_as_well(
+    start_server: StartServer,
+    docker_engine: DockerEngine,
+    docker_settings: dict[str, Any],
+    name: str,
+) -> None:
+    docker_engine.load("busybox:1.36")
+    done = run(name, start_server(**docker_settings).url)
+    assert done.returncode == 0, done.stderr
+    assert "Right: " in done.stdout
