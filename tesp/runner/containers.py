@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from tesp.runner import cgroups, commands
 from tesp.runner.cgroups import Group, Usage
 from tesp.runner.engine import Engine
-from tesp.runner.execution import Follower, Ran, Streams
+from tesp.runner.execution import Follower, Ran, Streams, bind_workdir
 from tesp.runner.failure import Ended, Failure
 from tesp.runner.plan import RUNTIME_ERROR, Plan
 from tesp.runner.streams import fill, unlinked_file
@@ -16,8 +16,10 @@ from tesp.runner.watch import Watch
 
 LATE_SECONDS = 1.0
 
-# What the command itself is to blame for, in the engine's words (codes 126 and 127).
-_NO_COMMAND = r"exec:? |executable file|exec format error"
+_NO_WORKDIR = r"workdir .* does not exist on container"
+# What the command itself is to blame for, in the engine's words.
+_NO_COMMAND = r'exec: "|exec /|executable file|exec format error'
+_ABSENT = r"not found|[nN]o such file"
 
 
 class Containers:
@@ -31,10 +33,22 @@ class Containers:
         self._interrupted = False
 
     def run(self, index: int, streams: Streams, started: Callable[[], float]) -> Ran:
+        """Run one container; where podman finds no such working directory, give it one."""
+        try:
+            return self._run(self._plan, index, streams, started)
+        except Failure as failure:
+            if not re.search(_NO_WORKDIR, failure.message):
+                raise
+        self._engine.remove([commands.container_name(self._plan.handle, index)])
+        streams.stdout.forget()
+        streams.stderr.forget()
+        return self._run(bind_workdir(self._plan, index), index, streams, started)
+
+    def _run(self, plan: Plan, index: int, streams: Streams, started: Callable[[], float]) -> Ran:
         """Create, start, follow and judge one container."""
         name = commands.container_name(self._plan.handle, index)
         parent = cgroups.parent_name(self._plan.handle, index)
-        container, warnings = self._create(index, parent if cgroups.can_be_parent() else None)
+        container, warnings = self._create(plan, index, parent if cgroups.can_be_parent() else None)
         meter = _Meter(container, parent if cgroups.can_be_parent() else None)
         start = started()
         follower = Follower(self._watch, lambda pid: self._engine.kill(name), meter.sample)
@@ -51,7 +65,14 @@ class Containers:
             warnings=tuple(warnings),
             verdict=follower.verdict,
         )
-        return judge(state, ran, streams.stderr.last())
+        judged = judge(state, ran, streams.stderr.last())
+        return judged._replace(out_of_memory=judged.out_of_memory or self._at_limit(judged))
+
+    def _at_limit(self, ran: Ran) -> bool:
+        """Whether a killed command had all the memory it may have: podman does not tell."""
+        limit = self._plan.limits.memory_bytes
+        full = limit is not None and (ran.peak_memory_bytes or 0) >= limit
+        return ran.exit_code == 137 and ran.verdict is None and full
 
     def tidy(self) -> None:
         """Remove the containers of this attempt: the result is durable."""
@@ -60,10 +81,10 @@ class Containers:
             time.sleep(LATE_SECONDS)
             remove(self._plan, self._engine)
 
-    def _create(self, index: int, parent: Optional[str]) -> Tuple[str, List[str]]:
+    def _create(self, plan: Plan, index: int, parent: Optional[str]) -> Tuple[str, List[str]]:
         fd, image = unlinked_file(), self._plan.executors[index].image
         try:
-            built = commands.create(self._plan, index, self._owner, self._workspace, parent, fd)
+            built = commands.create(plan, index, self._owner, self._workspace, parent, fd)
             fill(fd, built.env_file)
             return self._engine.create(built.argv, image, [fd]), built.warnings
         except Ended:
@@ -87,9 +108,12 @@ def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
     never_ran = str(state.get("StartedAt", "0001")).startswith("0001")
     if never_ran and ran.verdict is None:
         words = error or " ".join(said.split())
-        if code in (126, 127) and re.search(_NO_COMMAND, words) and "mount" not in words:
+        if re.search(_NO_COMMAND, words) and "mount" not in words:
+            absent = re.search(_ABSENT, words)
             warning = "The command was not started: %s." % words
-            return ran._replace(exit_code=code, warnings=ran.warnings + (warning,))
+            return ran._replace(
+                exit_code=127 if absent else 126, warnings=ran.warnings + (warning,)
+            )
         raise Failure(RUNTIME_ERROR, "The container was not started: %s." % words)
     return ran._replace(
         exit_code=code if not never_ran else 137, out_of_memory=bool(state.get("OOMKilled"))

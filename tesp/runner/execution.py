@@ -6,7 +6,7 @@ from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequenc
 
 from tesp.runner.failure import Failure
 from tesp.runner.files import Refused, Tree, Uncovered
-from tesp.runner.plan import RUNTIME_ERROR, TAILS_DIR, Plan
+from tesp.runner.plan import RUNTIME_ERROR, TAILS_DIR, Mount, Plan
 from tesp.runner.process import Exit, kill, pump, spawn
 from tesp.runner.streams import Capture
 from tesp.runner.watch import Watch
@@ -138,3 +138,12 @@ class Ran(NamedTuple):
     out_of_memory: bool = False
     warnings: Tuple[str, ...] = ()
     verdict: Optional[str] = None
+
+
+def bind_workdir(plan: Plan, index: int) -> Plan:
+    """The plan with an empty directory of ours bound as the executor's working directory."""
+    source = "workdirs/%d" % index
+    os.makedirs(source, exist_ok=True)
+    os.chmod(source, 0o777)  # whatever user the container has
+    mount = Mount(source, plan.executors[index].workdir or "/", True)
+    return plan._replace(mounts=list(plan.mounts) + [mount])

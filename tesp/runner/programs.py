@@ -8,10 +8,10 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 from tesp.runner import cgroups, commands, sandbox
 from tesp.runner.cgroups import Group
-from tesp.runner.execution import Follower, Ran, Streams
+from tesp.runner.execution import Follower, Ran, Streams, bind_workdir
 from tesp.runner.failure import Failure
 from tesp.runner.identity import HANDLE_VARIABLE, OWNER_VARIABLE, processes_with
-from tesp.runner.plan import IMAGE_MISSING, RUNTIME_ERROR, Mount, Plan
+from tesp.runner.plan import IMAGE_MISSING, RUNTIME_ERROR, Plan
 from tesp.runner.process import adopt, kill, reap_adopted
 from tesp.runner.streams import fill, unlinked_file
 from tesp.runner.watch import Watch
@@ -82,7 +82,9 @@ class Programs:
         )
 
     def _apptainer(self, index: int, streams: Streams, started: Callable[[], float]) -> Ran:
-        plan = _with_workdir(self._plan, index)
+        plan = self._plan
+        if commands.needs_workdir(plan.executors[index], plan.mounts):
+            plan = bind_workdir(plan, index)
         image = commands.apptainer_image(plan.executors[index].image, plan.runtime.image_cache)
         built = commands.execute(plan, index, self._workspace, image, delegated())
         start = started()
@@ -175,13 +177,3 @@ def _metered(ran: Ran, group: Optional[Group]) -> Ran:
         cpu_seconds=usage.cpu_seconds,
         out_of_memory=killed,
     )
-
-
-def _with_workdir(plan: Plan, index: int) -> Plan:
-    """The plan with an empty directory bound as the working directory, if it needs one."""
-    executor = plan.executors[index]
-    if not commands.needs_workdir(executor, plan.mounts):
-        return plan
-    source = "workdirs/%d" % index
-    os.makedirs(source, exist_ok=True)
-    return plan._replace(mounts=list(plan.mounts) + [Mount(source, executor.workdir or "/", True)])

@@ -42,6 +42,13 @@ class Capture:
                     "The command's output cannot be written: %s." % error,
                 )
 
+    def forget(self) -> None:
+        """Begin anew: what came so far was the runtime's own."""
+        self._last.clear()
+        if self.file is not None:
+            os.ftruncate(self.file.fileno(), 0)
+            os.lseek(self.file.fileno(), 0, os.SEEK_SET)
+
     def refresh(self) -> None:
         """Replace the tail, if there is news and the last time is long enough ago."""
         if self._fresh and time.monotonic() - self._written >= TAIL_SECONDS:

@@ -45,13 +45,15 @@ def test_an_engines_words_are_understood(words: str, reason: str) -> None:
     [
         (127, RUNC + 'exec: "nosuch": executable file not found in $PATH: unknown'),
         (126, RUNC + 'exec: "/etc": permission denied: unknown'),
+        (127, RUNC + 'exec: "/nosuch": stat /nosuch: no such file or directory'),
     ],
 )
 def test_a_command_that_is_not_there_is_the_tasks_failure(code: int, words: str) -> None:
-    state = {"ExitCode": code, "Error": words, "StartedAt": ZERO}
-    judged = containers.judge(state, RAN, "")
-    assert judged.exit_code == code
-    assert words in judged.warnings[0]
+    docker = {"ExitCode": code, "Error": words, "StartedAt": ZERO}
+    podman = {"ExitCode": 0, "Error": "", "StartedAt": ZERO}  # says it on its stderr alone
+    for judged in (containers.judge(docker, RAN, ""), containers.judge(podman, RAN, words)):
+        assert judged.exit_code == code
+        assert words in judged.warnings[0]
 
 
 @pytest.mark.parametrize(
