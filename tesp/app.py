@@ -55,7 +55,7 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[Ready], Non
     async with AsyncExitStack() as stack:
         store = await open_store(settings, role)
         stack.push_async_callback(store.close)
-        storages = open_storages(settings)
+        storages = Storages(settings.staging)
         stack.push_async_callback(storages.close)
         backends = await open_backends(settings) if role != "api" else []
         for backend in backends:
@@ -87,15 +87,6 @@ async def open_store(settings: Settings, role: Role = "all") -> Store:
         )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     return await SqliteStore.open(settings.data_dir / "tesp.db")
-
-
-def open_storages(settings: Settings) -> Storages:
-    """Every place that tasks may read and write; roots inside data_dir are ours to make."""
-    storage = settings.storage()
-    for root in storage.files:
-        if root.path.is_relative_to(settings.data_dir.absolute()):
-            root.path.mkdir(parents=True, exist_ok=True)
-    return Storages(storage)
 
 
 async def open_backends(settings: Settings) -> list[Backend]:

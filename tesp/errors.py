@@ -17,7 +17,6 @@ TespError
 ├── BackendError         a backend could not do its work
 │   ├── BackendUnavailable   out of reach for now
 │   └── BackendRefused       it refused the job, final for this attempt
-├── PlanError            a runner plan that cannot be read or carried out
 ├── ServiceUnreachable   the command line got no answer from the service
 └── RequestRefused       the service refused what the command line asked
 """

@@ -160,13 +160,6 @@ class Settings(_Section):
     staging: StagingSettings = StagingSettings()
     logging: LoggingSettings = LoggingSettings()
 
-    def storage(self) -> StagingSettings:
-        """What tasks may read and write; file URLs reach data_dir/files where no root is named."""
-        if self.staging.files:
-            return self.staging
-        root = FileRoot(path=self.data_dir.absolute() / "files")
-        return self.staging.model_copy(update={"files": (root,)})
-
     def machine_id(self) -> str:
         """What tells this machine from others that share the store."""
         if self.local.machine_id:
@@ -195,7 +188,8 @@ def _read(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
         envvar_prefix=False,
         environments=True,
         env=environ.get("TESP_ENV", "default"),
-        settings_files=[str(file)] if file else [],
+        # Absolute: dynaconf looks for a relative file in places of its own.
+        settings_files=[str(file.absolute())] if file else [],
         core_loaders=["TOML"],
         loaders=[],
     )

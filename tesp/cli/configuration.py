@@ -42,8 +42,7 @@ def configured(
     if file is not None and not file.is_file():
         raise SettingsError(f"--settings: there is no file {file}")
     chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
-    # Absolute: dynaconf looks for a relative file in places of its own.
-    settings = load(chosen and chosen.absolute())
+    settings = load(chosen)
     # A task's URL is an absolute path, and so must the roots be.
     update: dict[str, Any] = {"data_dir": (data or settings.data_dir).absolute()}
     for name, values in sections.items():

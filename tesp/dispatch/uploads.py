@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tesp.runner.plan import Found
 from tesp.staging import Upload
+from tesp.staging.urls import below
 from tesp.tes.models import Output, OutputFileLog
 
 
@@ -20,9 +21,9 @@ def _url(output: Output, found: Found) -> str:
     """A directory's or a wildcard's files go below its URL; so does a file whose URL ends
     in `/`, under its own name."""
     if found.name:
-        return f"{output.url.rstrip('/')}/{found.name}"
+        return below(output.url, found.name)
     if output.url.endswith("/"):
-        return output.url + posixpath.basename(found.path)
+        return below(output.url, posixpath.basename(found.path))
     return output.url
 
 

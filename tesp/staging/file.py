@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from tesp.errors import AccessRefused, SourceMissing, StagingError, UnsupportedUrl
 from tesp.settings import FileRoot
@@ -112,10 +112,10 @@ def _path(url: str) -> Path:
     """The absolute path of a URL: a bare path as it stands, file:// unescaped."""
     text = url
     if not url.startswith("/"):
-        parts = urlsplit(url)
-        if scheme(url) != "file" or parts.netloc not in ("", "localhost"):
+        host, slash, path = url[len("file://") :].partition("/")
+        if scheme(url) != "file" or host not in ("", "localhost"):
             raise UnsupportedUrl(f"{url}: a file URL reads file:///path, without a host")
-        text = unquote(url.removeprefix(url[: len("file://") + len(parts.netloc)]))
+        text = unquote(slash + path)
     if "\0" in text or ".." in text.split("/"):
         raise UnsupportedUrl(f"{url}: a path with `..` or NUL; give the plain absolute path")
     if not text.startswith("/"):
