@@ -4,6 +4,7 @@ Workers of one run share them; the process that started the run ends them.
 """
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -38,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     uri = given.get("tesp_mongodb_uri", os.environ.get(_MONGODB_VARIABLE, ""))
     config.stash[_PEERS] = SharedPeers(Path(given.get("tesp_peers", room)), owner)
     config.stash[_MONGODB_URI] = uri
+    if not given:
+        # A run that is told to end takes its peers along, like one that is interrupted.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What a person has set for his own server is not for the tests.
     for name in [n for n in os.environ if n.startswith("TESP_")]:
         del os.environ[name]
