@@ -47,12 +47,13 @@ class Group(NamedTuple):
         )
 
     def remove(self) -> None:
-        """Remove its directories; what is still busy stays."""
-        for folder in self.folders:
-            try:
-                os.rmdir(folder)
-            except OSError:
-                pass
+        """Remove its directories and those that an engine made below; what is busy stays."""
+        for top in self.folders:
+            for folder, _, _ in os.walk(top, topdown=False):
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    pass
 
     def _first(self, files: Sequence[str]) -> Optional[int]:
         for folder in self.folders:
@@ -83,6 +84,13 @@ def parent_group(name: str) -> Group:
     if is_unified():
         return Group([ROOT + name])
     return Group([ROOT + "/" + h + name for h in _hierarchies()])
+
+
+def remove_parents(handle: str) -> None:
+    """Remove the groups that were made for the containers of an attempt."""
+    stem = parent_name(handle, 0)[1:-1]
+    for base in [ROOT] if is_unified() else [ROOT + "/" + h for h in _hierarchies()]:
+        Group([base + "/" + n for n in os.listdir(base) if n.startswith(stem)]).remove()
 
 
 def container_group(container: str) -> Optional[Group]:

@@ -10,6 +10,7 @@ from tesp.runner.cgroups import Group, Usage
 from tesp.runner.engine import Engine
 from tesp.runner.execution import Follower, Ran, Streams, bind_workdir
 from tesp.runner.failure import Ended, Failure
+from tesp.runner.identity import Owner, is_orphaned
 from tesp.runner.plan import RUNTIME_ERROR, Plan
 from tesp.runner.streams import fill, unlinked_file
 from tesp.runner.watch import Watch
@@ -122,10 +123,17 @@ def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
 
 def remove(plan: Plan, engine: Engine) -> None:
     """Remove what an attempt left in the engine, and the groups made for it."""
-    names = [container for container, _ in engine.ours(plan.handle)]
-    engine.remove(names)
-    for index in range(len(plan.executors)):
-        cgroups.parent_group(cgroups.parent_name(plan.handle, index)).remove()
+    engine.remove([container.id for container in engine.ours(plan.handle)])
+    if cgroups.can_be_parent():
+        cgroups.remove_parents(plan.handle)
+
+
+def sweep(engine: Engine, here: Owner) -> None:
+    """Remove the containers whose runners on this host have surely ended."""
+    orphans = [c for c in engine.ours() if is_orphaned(c.owner, here)]
+    engine.remove([container.id for container in orphans])
+    for container in orphans if cgroups.can_be_parent() else ():
+        cgroups.remove_parents(container.handle)
 
 
 class _Meter:

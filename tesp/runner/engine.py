@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from tesp.runner import credentials
 from tesp.runner.commands import HANDLE_LABEL, OWNER_LABEL
@@ -49,6 +49,14 @@ _MEANINGS: Tuple[Tuple[str, str, str], ...] = (
         "Set the registry's user name and password in the settings, or correct them.",
     ),
 )
+
+
+class Container(NamedTuple):
+    """One container of an attempt."""
+
+    id: str
+    owner: str
+    handle: str
 
 
 class Engine:
@@ -125,22 +133,16 @@ class Engine:
         if containers:
             self.ask("rm", "--force", "--volumes", *containers)
 
-    def ours(self, handle: Optional[str] = None) -> List[Tuple[str, str]]:
-        """Id and owner of the containers of one attempt, or of every one."""
-        label = HANDLE_LABEL if handle is None else "%s=%s" % (HANDLE_LABEL, handle)
+    def ours(self, handle: Optional[str] = None) -> List[Container]:
+        """The containers of one attempt, or of every one."""
+        wanted = HANDLE_LABEL if handle is None else "%s=%s" % (HANDLE_LABEL, handle)
+        label = '{{.Label "%s"}}' if self._runtime.kind == "docker" else '{{index .Labels "%s"}}'
+        shape = " ".join(["{{.ID}}", label % OWNER_LABEL, label % HANDLE_LABEL])
         said = self.ask(
-            "ps",
-            "--all",
-            "--no-trunc",
-            "--filter",
-            "label=" + label,
-            "--format",
-            '{{.ID}} {{.Label "%s"}}' % OWNER_LABEL
-            if self._runtime.kind == "docker"
-            else '{{.ID}} {{index .Labels "%s"}}' % OWNER_LABEL,
+            "ps", "--all", "--no-trunc", "--filter", "label=" + wanted, "--format", shape
         )
-        lines = [line.partition(" ") for line in said.out.splitlines() if line.strip()]
-        return [(first, rest) for first, _, rest in lines]
+        lines = [line.split(" ", 2) for line in said.out.splitlines()]
+        return [Container(*line) for line in lines if len(line) == 3]
 
 
 def failure(said: str, what: str) -> Failure:

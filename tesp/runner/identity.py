@@ -44,6 +44,12 @@ def is_dead(owner: Owner, here: Owner) -> bool:
     return owner.namespace == here.namespace and start_of(owner.pid) != owner.start
 
 
+def is_orphaned(label: str, here: Owner) -> bool:
+    """Whether an owner's label names a process that has surely ended."""
+    owner = Owner.from_label(label)
+    return owner is not None and is_dead(owner, here)
+
+
 def start_of(pid: int) -> Optional[int]:
     """When a process started, in ticks since the boot; None where it has ended."""
     try:

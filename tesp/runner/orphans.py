@@ -6,7 +6,7 @@ import time
 from typing import Callable, Dict, Optional
 
 from tesp.runner import identity
-from tesp.runner.identity import OWNER_VARIABLE, Owner, is_dead
+from tesp.runner.identity import OWNER_VARIABLE
 from tesp.runner.plan import Plan
 from tesp.runner.process import which
 
@@ -71,17 +71,22 @@ def sweep(plan: Plan) -> None:
     """Remove what runners of this host left that have ended, and nothing else."""
     here = identity.current()
     if plan.runtime.kind in ("docker", "podman"):
+        from tesp.runner import containers
         from tesp.runner.engine import Engine, environment
 
         program = which(plan.runtime.program)
         if program is not None:
             engine = Engine(plan.runtime, program, environment(plan.runtime))
-            engine.remove([c for c, label in engine.ours() if _orphaned(label, here)])
+            containers.sweep(engine, here)
     else:
         from tesp.runner import programs
 
         programs.end(
-            [p.pid for p in identity.processes_with(OWNER_VARIABLE) if _orphaned(p.value, here)]
+            [
+                p.pid
+                for p in identity.processes_with(OWNER_VARIABLE)
+                if identity.is_orphaned(p.value, here)
+            ]
         )
 
 
@@ -123,11 +128,6 @@ def _repeat(clean: Callable[[], None]) -> None:
     for seconds in _RETRY_SECONDS:
         time.sleep(seconds)
         clean()
-
-
-def _orphaned(label: str, here: Owner) -> bool:
-    owner = Owner.from_label(label)
-    return owner is not None and is_dead(owner, here)
 
 
 def _is_due(plan: Plan) -> bool:

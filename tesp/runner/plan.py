@@ -13,29 +13,29 @@ SCHEMA = 1
 
 # The files of a workspace. The server writes the first two, the runner all others.
 PLAN_FILE = "plan.json"
-ROOTS_DIR = "roots"        # writable directories, roots/0, roots/1, ...
-INPUTS_DIR = "inputs"      # read-only inputs outside every root, inputs/0, inputs/1, ...
-CLAIM_FILE = "claim"       # exclusive: whoever creates it runs the plan, once
-HEARTBEAT_FILE = "heartbeat"   # its mtime tells a slow node from a dead one
+ROOTS_DIR = "roots"  # writable directories, roots/0, roots/1, ...
+INPUTS_DIR = "inputs"  # read-only inputs outside every root, inputs/0, inputs/1, ...
+CLAIM_FILE = "claim"  # exclusive: whoever creates it runs the plan, once
+HEARTBEAT_FILE = "heartbeat"  # its mtime tells a slow node from a dead one
 PROGRESS_FILE = "progress.json"  # replaced atomically: see Progress
-TAILS_DIR = "tails"        # tails/0.stdout, tails/0.stderr, tails/1.stdout, ...
-CANCEL_FILE = "cancel"     # written by the server: end the task (beside SIGTERM)
-RESULT_FILE = "result.json"      # written atomically, last: the truth about the attempt
-LOG_FILE = "runner.log"    # the runner's own words
+TAILS_DIR = "tails"  # tails/0.stdout, tails/0.stderr, tails/1.stdout, ...
+CANCEL_FILE = "cancel"  # written by the server: end the task (beside SIGTERM)
+RESULT_FILE = "result.json"  # written atomically, last: the truth about the attempt
+LOG_FILE = "runner.log"  # the runner's own words
 
 # Result.status
-FINISHED = "finished"      # every executor that had to run ran; see the exit codes
+FINISHED = "finished"  # every executor that had to run ran; see the exit codes
 TIME_LIMIT = "time_limit"  # ended at the time limit
-CANCELED = "canceled"      # ended by SIGTERM or the cancel file
-FAILED = "failed"          # the machine failed, not the command: see `reason` and `message`
+CANCELED = "canceled"  # ended by SIGTERM or the cancel file
+FAILED = "failed"  # the machine failed, not the command: see `reason` and `message`
 
 # Result.reason, where status is FAILED
 IMAGE_MISSING = "image_missing"
-IMAGE_REFUSED = "image_refused"      # the registry wants credentials, or others
+IMAGE_REFUSED = "image_refused"  # the registry wants credentials, or others
 RUNTIME_MISSING = "runtime_missing"  # no such program, or no daemon behind it
-RUNTIME_ERROR = "runtime_error"      # the runtime failed before or around the command
+RUNTIME_ERROR = "runtime_error"  # the runtime failed before or around the command
 DISK_FULL = "disk_full"
-OUTPUT_REFUSED = "output_refused"    # a link out of the mounts, a FIFO, a device
+OUTPUT_REFUSED = "output_refused"  # a link out of the mounts, a FIFO, a device
 INTERNAL = "internal"
 
 N = TypeVar("N", bound="Any")
@@ -136,14 +136,17 @@ class Plan(NamedTuple):
     @classmethod
     def from_json(cls, data: Dict[str, Any]) -> "Plan":
         """The inverse of to_json; raises KeyError or TypeError where a field is missing."""
-        return _from_json(cls, dict(
-            data,
-            runtime=_from_json(Runtime, data["runtime"]),
-            executors=[_from_json(Executor, e) for e in data["executors"]],
-            mounts=[_from_json(Mount, m) for m in data["mounts"]],
-            outputs=[_from_json(Output, o) for o in data["outputs"]],
-            limits=_from_json(Limits, data["limits"]),
-        ))
+        return _from_json(
+            cls,
+            dict(
+                data,
+                runtime=_from_json(Runtime, data["runtime"]),
+                executors=[_from_json(Executor, e) for e in data["executors"]],
+                mounts=[_from_json(Mount, m) for m in data["mounts"]],
+                outputs=[_from_json(Output, o) for o in data["outputs"]],
+                limits=_from_json(Limits, data["limits"]),
+            ),
+        )
 
 
 class ExecutorResult(NamedTuple):
@@ -205,11 +208,14 @@ class Result(NamedTuple):
     @classmethod
     def from_json(cls, data: Dict[str, Any]) -> "Result":
         """The inverse of to_json."""
-        return _from_json(cls, dict(
-            data,
-            executors=[_from_json(ExecutorResult, e) for e in data["executors"]],
-            found=[_from_json(Found, f) for f in data["found"]],
-        ))
+        return _from_json(
+            cls,
+            dict(
+                data,
+                executors=[_from_json(ExecutorResult, e) for e in data["executors"]],
+                found=[_from_json(Found, f) for f in data["found"]],
+            ),
+        )
 
 
 class Progress(NamedTuple):
@@ -226,5 +232,6 @@ class Progress(NamedTuple):
     @classmethod
     def from_json(cls, data: Dict[str, Any]) -> "Progress":
         """The inverse of to_json."""
-        return _from_json(cls, dict(
-            data, ended=[_from_json(ExecutorResult, e) for e in data["ended"]]))
+        return _from_json(
+            cls, dict(data, ended=[_from_json(ExecutorResult, e) for e in data["ended"]])
+        )

@@ -197,6 +197,7 @@ def test_a_sweep_removes_what_dead_runners_left_and_nothing_else(
     )
     other.sweep()
     assert left(docker_engine, dead) == ""
+    assert groups(dead) == []
     assert left(docker_engine, alive)
     assert docker_engine.cli("ps", "-aq", "--no-trunc", "--filter", f"id={foreign}") == foreign
     docker_engine.cli("rm", foreign)
