@@ -1,7 +1,7 @@
 """How fast the API is: durable POSTs, GETs and pages, over the embedded store on two processes.
 
 The server (uvicorn, uvloop, httptools) runs in a child process, the client here: raw sockets on
-keep-alive connections. `python bench/api.py [--seconds 5] [--connections 32]`
+keep-alive connections. `python -m bench.api [--seconds 5] [--connections 32]`
 """
 
 import argparse
@@ -10,15 +10,12 @@ import json
 import multiprocessing
 import os
 import socket
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import uvicorn
 import uvloop
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tesp.api import Parts, build_api
 from tesp.settings import ServerSettings

@@ -6,12 +6,9 @@ docker, the median of interleaved pairs: a task from POST to COMPLETE against `d
 
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.peers.docker_engine import DockerEngine
 from tests.peers.room import Room

@@ -143,6 +143,23 @@ def test_an_image_is_pulled_where_it_is_missing(
     assert first_log(task)["stdout"] == "pulled\n"
 
 
+def test_a_crash_while_an_image_is_pulled_goes_on_with_the_pull(
+    server: TespServer, gate: Gate
+) -> None:
+    gate.hold("/v2/")
+    image = f"127.0.0.1:{gate.port}/slow:1"
+    task_id = server.submit({"executors": [{"image": image, "command": ["true"]}]})
+    gate.wait_for("/v2/")
+    server.kill()
+    server.start()
+    assert server.state(task_id) == "INITIALIZING"
+    gate.release("/v2/")
+    task = server.wait(task_id)
+    assert task["state"] == "SYSTEM_ERROR", task
+    assert any(image in line for line in task["logs"][0]["system_logs"])
+    assert len(task["logs"]) == 1
+
+
 def test_a_private_registry_takes_the_password_of_the_settings(
     start_server: StartServer,
     docker_settings: dict[str, Any],

@@ -1,10 +1,13 @@
 """Every way to SYSTEM_ERROR ends there, with a sentence that a user can act on."""
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.peers.docker_engine import DockerEngine
 from tests.peers.gate import Gate
 from tests.peers.server_fixtures import StartServer
 from tests.peers.swift import SwiftS3
@@ -19,6 +22,20 @@ def server(start_server: StartServer) -> TespServer:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     return tmp_path / "files"
+
+
+@pytest.fixture
+def small_disk(start_server: StartServer, tmp_path: Path) -> Iterator[TespServer]:
+    """A server whose workspaces are on a disk of 6 MB."""
+    work = tmp_path / "server-0" / "data" / "work"
+    work.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", work], check=True)
+    try:
+        server = start_server()
+        yield server
+        server.kill()
+    finally:
+        subprocess.run(["umount", "--lazy", work], check=True)
 
 
 def shell(script: str = "true") -> Document:
@@ -115,13 +132,57 @@ def test_a_disk_without_the_room_that_was_asked_for(server: TespServer) -> None:
     assert "disk" in said.lower()
 
 
-def test_a_runtime_whose_engine_is_gone(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_disk_that_inputs_fill(small_disk: TespServer, gate: Gate) -> None:
+    task = {
+        "inputs": [{"path": f"/in/{n}", "content": "x" * 1_000_000} for n in range(8)],
+        "executors": [shell()],
+    }
+    said = failure(small_disk.run(task))
+    assert "inputs[" in said
+    assert "left on the disk" in said
+    assert small_disk.leftovers() == []
+
+
+def test_a_disk_that_the_command_fills(small_disk: TespServer) -> None:
+    script = "head -c 9000000 /dev/zero >/o/big || { echo full >&2; exit 9; }"
+    task = small_disk.run({"volumes": ["/o"], "executors": [shell(script)]})
+    assert task["state"] == "EXECUTOR_ERROR", task
+    assert task["logs"][0]["logs"][0]["exit_code"] == 9
+    assert small_disk.leftovers() == []
+
+
+def test_a_disk_that_the_command_s_own_output_fills(small_disk: TespServer) -> None:
+    executor = {**shell("head -c 9000000 /dev/zero; sleep 60"), "stdout": "/o/big"}
+    said = failure(small_disk.run({"executors": [executor]}))
+    assert "disk" in said.lower()
+    assert small_disk.leftovers() == []
+
+
+def test_an_engine_that_is_not_there_stops_the_start(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     settings: dict[str, Any] = {
         "local": {"runtime": "docker"},
         "containers": {"docker_host": f"unix://{tmp_path}/nobody.sock"},
     }
     with pytest.raises(AssertionError, match="docker"):
         start_server(**settings)
+
+
+def test_an_engine_that_goes_away_is_named(
+    start_server: StartServer, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    socket = tmp_path / "engine.sock"
+    socket.symlink_to(docker_engine.host.removeprefix("unix://"))
+    server = start_server(
+        local={"runtime": "docker"}, containers={"docker_host": f"unix://{socket}"}
+    )
+    socket.unlink()
+    executor = {"image": docker_engine.image, "command": ["true"]}
+    said = failure(server.run({"executors": [executor]}))
+    assert "docker" in said.lower()
+    assert "tesp doctor" in said
+    assert server.leftovers() == []
 
 
 def test_a_transfer_that_breaks_is_tried_again_as_often_as_the_settings_say(
