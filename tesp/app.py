@@ -15,7 +15,7 @@ import uvloop
 from fastapi import FastAPI
 
 from tesp.api import Parts, build_api
-from tesp.backends import Backend, Capacity
+from tesp.backends import Backend, Capacity, package
 from tesp.backends.local import LocalBackend
 from tesp.backends.local.detection import choose
 from tesp.dispatch.attempt import Tools
@@ -23,7 +23,6 @@ from tesp.dispatch.dispatcher import Dispatcher
 from tesp.dispatch.relay import Relay
 from tesp.errors import SettingsError
 from tesp.logs import configure_logging
-from tesp.runner import package
 from tesp.runner.plan import Runtime
 from tesp.settings import Settings
 from tesp.staging.storages import Storages
@@ -102,7 +101,7 @@ async def _local_backend(settings: Settings) -> LocalBackend:
     work = settings.data_dir / "work"
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     python = local.python or sys.executable
-    runner = package.build(settings.data_dir / "runner.pyz")
+    runner = package.build(settings.data_dir)
     return LocalBackend(
         f"local@{settings.machine_id()}",
         work,

@@ -24,7 +24,11 @@ from tesp.runner.plan import (
     Result,
 )
 from tesp.runner.process import which
+from tesp.runner.streams import is_full
 from tesp.runner.watch import Watch
+
+FULL = "The disk of the workspace is full: ask for the room in resources.disk_gb, or write less."
+NEARLY_FULL_BYTES = 64 * 1024
 
 
 class Attempt:
@@ -68,10 +72,9 @@ class Attempt:
             return made._replace(status=FAILED, reason=error.reason, message=error.message)
         except Exception as error:  # noqa: BLE001
             _print_traceback()
-            full = getattr(error, "errno", None) in (28, 122)
             return made._replace(
                 status=FAILED,
-                reason=DISK_FULL if full else INTERNAL,
+                reason=DISK_FULL if is_full(error) else INTERNAL,
                 message="The runner failed: %s: %s." % (type(error).__name__, error),
             )
         return made
@@ -139,6 +142,8 @@ class Attempt:
                 ran.out_of_memory,
             )
         )
+        if ran.exit_code != 0 and _disk_is_full():
+            self._warnings.append(FULL)
         workspace.write_progress(Progress(self._ended))
         return ran
 
@@ -200,6 +205,11 @@ class Attempt:
         if problem:
             print("files of another user stay: " + problem, file=sys.stderr)
         return not problem
+
+
+def _disk_is_full() -> bool:
+    disk = os.statvfs(".")
+    return disk.f_bavail * disk.f_frsize < NEARLY_FULL_BYTES
 
 
 def _print_traceback() -> None:

@@ -10,6 +10,8 @@ from tesp.runner.plan import DISK_FULL, RUNTIME_ERROR
 from tesp.runner.process import encode
 
 TAIL_SECONDS = 0.2
+RESERVE_FILE = "reserve"
+RESERVE_BYTES = 512 * 1024  # two last tails and a result
 
 
 class Capture:
@@ -36,9 +38,8 @@ class Capture:
             try:
                 write_all(self.file.fileno(), data)
             except OSError as error:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                 self.problem = Failure(
-                    DISK_FULL if full else RUNTIME_ERROR,
+                    DISK_FULL if is_full(error) else RUNTIME_ERROR,
                     "The command's output cannot be written: %s." % error,
                 )
 
@@ -56,7 +57,7 @@ class Capture:
 
     def close(self) -> None:
         """Write the tail for the last time."""
-        self._replace()
+        self._replace(at_last=True)
         if self.file is not None:
             self.file.close()
 
@@ -64,13 +65,46 @@ class Capture:
         """The last bytes as text, for a message."""
         return self._last[-2000:].decode("utf-8", "replace")
 
-    def _replace(self) -> None:
+    def _replace(self, at_last: bool = False) -> None:
         tail = self._last[-self._limit :] if self._limit else b""
         try:
-            replace(self._tail, bytes(tail))
+            if at_last:
+                replace_at_last(self._tail, bytes(tail))
+            else:
+                replace(self._tail, bytes(tail))
         except OSError:
             pass  # no room for a tail: the result tells, and the file matters more
         self._fresh, self._written = False, time.monotonic()
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that the disk, or the user's share of it, is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def reserve() -> None:
+    """Set room aside for what must be written at last, should the command fill the disk."""
+    fd = os.open(RESERVE_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, RESERVE_BYTES)
+    except OSError:
+        pass  # a file system that cannot: then there is none
+    finally:
+        os.close(fd)
+
+
+def replace_at_last(path: str, data: bytes, durable: bool = False) -> None:
+    """Write a file whole, on a full disk in the room that was set aside."""
+    try:
+        replace(path, data, durable)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        try:
+            os.unlink(RESERVE_FILE)
+        except FileNotFoundError:
+            pass
+        replace(path, data, durable)
 
 
 def replace(path: str, data: bytes, durable: bool = False) -> None:
@@ -81,6 +115,9 @@ def replace(path: str, data: bytes, durable: bool = False) -> None:
         write_all(fd, data)
         if durable:
             os.fsync(fd)
+    except OSError:
+        os.unlink(fresh)
+        raise
     finally:
         os.close(fd)
     os.replace(fresh, path)

@@ -19,7 +19,7 @@ from tesp.runner.plan import (
     Progress,
     Result,
 )
-from tesp.runner.streams import replace
+from tesp.runner.streams import is_full, replace, replace_at_last, reserve
 
 
 def claim(owner: Owner) -> bool:
@@ -62,6 +62,7 @@ def detach() -> None:
         if fd > 2:
             os.close(fd)
     os.makedirs(TAILS_DIR, exist_ok=True)
+    reserve()
 
 
 class Heartbeat:
@@ -85,13 +86,17 @@ class Heartbeat:
 
 
 def write_progress(progress: Progress) -> None:
-    """Replace the progress."""
-    replace(PROGRESS_FILE, json.dumps(progress.to_json()).encode())
+    """Replace the progress; on a full disk readers must do with the old one."""
+    try:
+        replace(PROGRESS_FILE, json.dumps(progress.to_json()).encode())
+    except OSError as error:
+        if not is_full(error):
+            raise
 
 
 def write_result(result: Result) -> None:
     """Write the result, durably, whole or not at all."""
-    replace(RESULT_FILE, json.dumps(result.to_json()).encode(), durable=True)
+    replace_at_last(RESULT_FILE, json.dumps(result.to_json()).encode(), durable=True)
 
 
 def _touch() -> None:

@@ -148,6 +148,8 @@ def test_a_disk_that_the_command_fills(small_disk: TespServer) -> None:
     task = small_disk.run({"volumes": ["/o"], "executors": [shell(script)]})
     assert task["state"] == "EXECUTOR_ERROR", task
     assert task["logs"][0]["logs"][0]["exit_code"] == 9
+    assert task["logs"][0]["logs"][0]["stderr"].endswith("full\n")
+    assert any("disk" in line for line in task["logs"][0]["system_logs"])
     assert small_disk.leftovers() == []
 
 

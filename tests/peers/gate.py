@@ -82,7 +82,7 @@ class Gate:
         with self._lock:
             self._passed[path] += 1
 
-    def _handler(gate: "Gate") -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(gate: "Gate") -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 gate._pass(self.path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tesp.runner import package
+from tesp.backends import package
 from tesp.runner.plan import Runtime
 from tests.contract.runner.node import Node
 from tests.peers.docker_engine import DockerEngine
@@ -15,7 +15,7 @@ from tests.peers.docker_engine import DockerEngine
 @pytest.fixture(scope="session")
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runner as one file."""
-    return package.build(tmp_path_factory.mktemp("runner") / "runner.pyz")
+    return package.build(tmp_path_factory.mktemp("runner"))
 
 
 @pytest.fixture

@@ -5,26 +5,27 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tesp.runner import package
+from tesp.backends import package
 
 
 def test_the_same_modules_give_the_same_bytes(tmp_path: Path) -> None:
-    one, two = package.build(tmp_path / "one.pyz"), package.build(tmp_path / "two.pyz")
-    assert one.read_bytes() == two.read_bytes()
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["one.pyz", "two.pyz"]
+    one = package.build(tmp_path)
+    before = one.read_bytes()
+    assert package.build(tmp_path) == one
+    assert one.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [one]
 
 
 def test_it_holds_the_runner_alone_in_source_and_in_bytecode(tmp_path: Path) -> None:
-    names = set(zipfile.ZipFile(package.build(tmp_path / "x.pyz")).namelist())
+    names = set(zipfile.ZipFile(package.build(tmp_path)).namelist())
     sources = {n for n in names if n.endswith(".py")}
     assert {"__main__.py", "tesp/__init__.py", "tesp/runner/plan.py"} <= sources
-    assert "tesp/runner/package.py" not in names
     assert {n + "c" for n in sources} == names - sources
     assert all(n.startswith(("tesp/runner/", "tesp/__init__", "__main__")) for n in names)
 
 
 def test_it_starts_without_anything_but_the_standard_library(tmp_path: Path) -> None:
-    pyz = package.build(tmp_path / "x.pyz")
+    pyz = package.build(tmp_path)
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-E", pyz], capture_output=True, text=True, cwd="/"
     )
@@ -32,7 +33,7 @@ def test_it_starts_without_anything_but_the_standard_library(tmp_path: Path) -> 
 
 
 def test_it_runs_on_the_oldest_python_that_a_node_has(tmp_path: Path) -> None:
-    pyz = package.build(tmp_path / "x.pyz")
+    pyz = package.build(tmp_path)
     with zipfile.ZipFile(pyz) as archive:
         archive.extractall(tmp_path / "x", [n for n in archive.namelist() if n.endswith(".py")])
     done = subprocess.run(
@@ -44,7 +45,7 @@ def test_it_runs_on_the_oldest_python_that_a_node_has(tmp_path: Path) -> None:
 
 
 def test_the_start_imports_nothing_that_is_slow(tmp_path: Path) -> None:
-    pyz = package.build(tmp_path / "x.pyz")
+    pyz = package.build(tmp_path)
     script = (
         f"import sys; sys.path.insert(0, {str(pyz)!r}); import tesp.runner.main,"
         " tesp.runner.programs; print(*sys.modules)"

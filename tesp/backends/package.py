@@ -1,11 +1,15 @@
-"""The zipapp of the runner, built by the server; no part of it."""
+"""The runner as one file, which backends bring to where it is to run."""
 
+import hashlib
 import importlib.util
+import io
 import marshal
 import zipfile
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+from tesp import runner
+
+PACKAGE = Path(runner.__file__).parent
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED_HASH = (1).to_bytes(4, "little")
 _START = "from tesp.runner import __main__\n"
@@ -13,24 +17,27 @@ _START = "from tesp.runner import __main__\n"
 
 def modules() -> dict[str, bytes]:
     """The files of the zipapp by name: the runner's modules, and what starts them."""
-    names = sorted(p.name for p in PACKAGE.glob("*.py") if p.name != Path(__file__).name)
-    found = {f"tesp/runner/{name}": (PACKAGE / name).read_bytes() for name in names}
+    found = {f"tesp/runner/{p.name}": p.read_bytes() for p in sorted(PACKAGE.glob("*.py"))}
     return {"__main__.py": _START.encode(), "tesp/__init__.py": b"", **found}
 
 
-def build(target: Path) -> Path:
-    """Write the runner as one file at `target`; the same modules give the same bytes.
+def build(directory: Path) -> Path:
+    """Write the runner into `directory`; the same modules give the same file.
 
-    Beside each module lies its bytecode for this interpreter, which it takes as it is: nothing
-    is compiled at the start. Another interpreter takes the source.
+    Its name tells its content: one that runs imports from its own file, whatever is built
+    meanwhile. Beside each module lies its bytecode for this interpreter, which it takes as it
+    is: nothing is compiled at the start. Another interpreter takes the source.
     """
-    fresh = target.with_name(target.name + ".new")
-    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for name, source in modules().items():
             archive.writestr(zipfile.ZipInfo(name + "c", _EPOCH), bytecode(source, name))
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), source)
-    fresh.replace(target)
-    return target
+    digest = hashlib.sha256(content.getvalue()).hexdigest()[:12]
+    target = directory / f"runner-{digest}.pyz"
+    fresh = target.with_suffix(".new")
+    fresh.write_bytes(content.getvalue())
+    return fresh.replace(target)
 
 
 def bytecode(source: bytes, name: str) -> bytes:
