@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 import pymongo
@@ -89,9 +90,10 @@ class News:
 
     async def close(self) -> None:
         """Follow no longer."""
-        if self._follower is not None:
+        while self._follower is not None and not self._follower.done():
+            # The driver has been seen to lose a cancellation that meets its connecting.
             self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+            await asyncio.wait([self._follower], timeout=_SHORTEST_PAUSE)
 
     async def _follow(self) -> None:
         pause = _SHORTEST_PAUSE
@@ -121,7 +123,7 @@ class News:
     async def _look(self) -> None:
         """See what was there before the stream."""
         hello = await self._db.client.admin.command("hello")
-        self._behind_seconds = hello["localTime"].timestamp() - time.monotonic()
+        self._behind_seconds = hello["localTime"].replace(tzinfo=UTC).timestamp() - time.monotonic()
         if await queues.work_at_hand(self._db):
             self._wake(0)
         for due in await queues.to_come(self._db):

@@ -35,10 +35,10 @@ class Driver:
 async def page(db: Collections, query: TaskQuery, scanned: int = SCANNED) -> Page:
     """One page."""
     drivers = drivers_of(query)
-    driver = await _best(db, drivers, scanned)
+    driver, weight = await _best(db, drivers, scanned)
     window: dict[str, Any] = {"$lt": query.after} if query.after is not None else {}
     end = None
-    if len(drivers) > 1 and driver.ordered:
+    if driver.ordered and weight >= min(_WEIGHED, scanned) and len(drivers) > 1:
         end = await _end(db, driver, window, scanned)
         window = {**window, "$gte": end} if end is not None else window
     ids = [{"_id": window}] if window else []
@@ -74,17 +74,18 @@ async def _end(db: Collections, driver: Driver, window: Filter, scanned: int) ->
     return rows[0].id if len(rows) == 2 else None
 
 
-async def _best(db: Collections, drivers: Sequence[Driver], scanned: int) -> Driver:
-    """The driver with the fewest entries; of those with many the first."""
-    if len(drivers) == 1 and drivers[0].ordered:
-        return drivers[0]
+async def _best(db: Collections, drivers: Sequence[Driver], scanned: int) -> tuple[Driver, int]:
+    """The driver with the fewest entries, and how many; of those with many the first."""
+    if len(drivers) == 1:
+        return drivers[0], _WEIGHED
     counts = await asyncio.gather(*(_weight(db, driver, scanned) for driver in drivers))
     weighed = [
         (min(count, _WEIGHED), rank)
         for rank, (driver, count) in enumerate(zip(drivers, counts, strict=True))
         if driver.ordered or count <= scanned
     ]
-    return drivers[min(weighed)[1]]
+    weight, rank = min(weighed)
+    return drivers[rank], weight
 
 
 async def _weight(db: Collections, driver: Driver, scanned: int) -> int:
