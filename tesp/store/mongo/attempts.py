@@ -163,7 +163,8 @@ async def _write(
     db: Collections, fence: Fence, change: Change, members: dict[str, Any]
 ) -> Before | None:
     transition = change.transition
-    allowed = [s.value for s in sources(transition)] if transition else _LIVE
+    # A queued task has no worker, whatever the epoch of its last one was.
+    allowed = [s.value for s in (sources(transition) if transition else LIVE) if s in LIVE]
     found = await raw(db.tasks).find_one_and_update(
         {"_id": fence.task_id, "lease_epoch": fence.epoch, "state": {"$in": allowed}},
         _stages(change, members),

@@ -12,7 +12,7 @@ import pytest_asyncio
 from pymongo import AsyncMongoClient
 
 from tesp.errors import StoreError
-from tesp.store import Change, IdempotencyKey, TaskQuery
+from tesp.store import Change, IdempotencyKey, TaskQuery, Written
 from tesp.store.mongo import MongoStore
 from tesp.store.mongo.texts import INLINE_BYTES, MOST_BYTES
 from tesp.tes.states import State, Transition
@@ -196,6 +196,18 @@ async def test_a_retry_whose_lease_was_not_given_back_can_be_claimed(
 
     assert again is not None
     assert again.attempt.number == 2
+
+
+@pytest.mark.parametrize("transition", Transition)
+async def test_a_worker_whose_attempt_is_to_be_tried_again_can_write_nothing(
+    one: MongoStore, transition: Transition
+) -> None:
+    claim = await running(one)
+    await one.write(claim.fence, Change(Transition.RETRY))
+
+    written = await one.write(claim.fence, Change(transition))
+
+    assert written == Written(State.QUEUED, applied=False, lost=True)
 
 
 async def test_a_key_that_is_a_day_old_makes_a_new_task(
