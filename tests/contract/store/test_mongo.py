@@ -14,6 +14,7 @@ from pymongo import AsyncMongoClient
 from tesp.errors import StoreError
 from tesp.store import Change, IdempotencyKey, TaskQuery, Written
 from tesp.store.mongo import MongoStore
+from tesp.store.mongo.pages import drivers_of
 from tesp.store.mongo.texts import INLINE_BYTES, MOST_BYTES
 from tesp.tes.states import State, Transition
 from tesp.tes.views import Text, View
@@ -288,6 +289,32 @@ async def test_every_index_is_made_and_the_right_ones_are_unique(
     assert indexes["log"]["by_sequence"]["unique"]
     assert indexes["tails"]["forgotten"]["expireAfterSeconds"] == 7 * 86400
     assert "by_expiry" in indexes["leases"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        TaskQuery(owner="ann"),
+        TaskQuery(states=frozenset({State.QUEUED, State.RUNNING})),
+        TaskQuery(owner="ann", states=frozenset({State.QUEUED})),
+        TaskQuery(tags=(("k", "v"),)),
+        TaskQuery(tags=(("k", None),)),
+        TaskQuery(name_prefix="n"),
+    ],
+    ids=str,
+)
+async def test_every_filter_of_a_page_is_answered_by_the_index_that_it_names(
+    one: MongoStore, database: Database, query: TaskQuery
+) -> None:
+    await stored(one, name="n", tags={"k": "v"})
+    driver = drivers_of(query)[0]
+
+    plan = await database.tasks.find(driver.match).hint(driver.index).limit(1).explain()
+
+    winning = json.dumps(plan["queryPlanner"]["winningPlan"], default=str)
+    assert f'"indexName": "{driver.index}"' in winning
+    assert "COLLSCAN" not in winning
+    assert [t.id for t in (await one.page(query)).tasks] == await due(one)
 
 
 async def test_a_server_that_is_not_there_is_a_store_error() -> None:
