@@ -86,19 +86,19 @@ class LocalBackend:
         observation = Observation(Path(job.place))
         started = time.monotonic()
         while True:
-            ended = self._ended(job)
-            if ended:
-                yield ended
-                return
-            if seen := observation.news():
-                yield seen
+            # The order matters: a runner writes its result before it dies.
+            alive = self._alive(job)
+            if observation.stirred() or not alive:
+                if ended := self._ended(job, alive):
+                    yield ended
+                    return
+                if seen := observation.news():
+                    yield seen
             age = time.monotonic() - started
-            pause = max(_SHORTEST_POLL_SECONDS, min(_LONGEST_POLL_SECONDS, age / 10))
+            pause = max(_SHORTEST_POLL_SECONDS, min(_LONGEST_POLL_SECONDS, age / 50))
             await asyncio.sleep(pause)
 
-    def _ended(self, job: Job) -> Ended | None:
-        # The order matters: a runner writes its result before it dies.
-        alive = self._alive(job)
+    def _ended(self, job: Job, alive: bool) -> Ended | None:
         place = Path(job.place)
         result = result_of(place)
         if result is not None:

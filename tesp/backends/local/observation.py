@@ -1,6 +1,8 @@
 """What can be seen of a job in its workspace: claim, progress, tails, result."""
 
 import json
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tesp.runner.plan import (
 )
 
 _Stamp = tuple[int, int, int]
+_COARSE_NS = 50_000_000
 
 
 def result_of(place: Path) -> Result | None:
@@ -46,12 +49,25 @@ def progress_of(place: Path) -> Progress:
 
 
 class Observation:
-    """Looks again and again, and tells only what has changed."""
+    """Looks again and again, and tells only what has changed.
+
+    Whatever the runner writes, it renames into its place: a directory's own time tells whether
+    to look at all. That time is coarse, so what changed a moment ago may change again unseen.
+    """
 
     def __init__(self, place: Path) -> None:
         self._place = place
+        self._directories = (str(place), str(place / TAILS_DIR))
+        self._times: tuple[int, ...] = ()
         self._progress: _Stamp | None = None
         self._tails: Mapping[str, _Stamp] = {}
+
+    def stirred(self) -> bool:
+        """Whether anything may have changed since the last time."""
+        times = tuple(_time(directory) for directory in self._directories)
+        fresh = times != self._times or time.time_ns() - max(times) < _COARSE_NS
+        self._times = times
+        return fresh
 
     def news(self) -> Seen | None:
         """What there is to see now, None where it is what was seen before."""
@@ -61,6 +77,13 @@ class Observation:
             return None
         self._progress, self._tails = progress, tails
         return Seen(progress_of(self._place), tails_of(self._place))
+
+
+def _time(directory: str) -> int:
+    try:
+        return os.stat(directory).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _stamps(directory: Path) -> dict[str, _Stamp]:
