@@ -1,4 +1,4 @@
-"""The runner's command line: `run`, `remove` and `sweep`, each with a workspace."""
+"""The runner's command line: `run`, `remove` and `sweep`, each with a workspace; `serve`."""
 
 import os
 import signal
@@ -6,19 +6,21 @@ import sys
 import time
 from typing import List, Optional
 
-from tesp.runner import identity, orphans, workspace
+from tesp.runner import identity, nursery, orphans, workspace
 from tesp.runner.attempt import Attempt
 from tesp.runner.plan import FAILED, INTERNAL, RESULT_FILE, Plan, Result
 from tesp.runner.process import kill
 from tesp.runner.watch import Watch
 
-USAGE = "usage: runner (run | remove | sweep) WORKSPACE"
+USAGE = "usage: runner (run | remove | sweep) WORKSPACE, or: runner serve"
 PATIENCE_SECONDS = 40.0  # how long a runner that is told to end may take
 
 
 def main(arguments: List[str]) -> int:
     """Carry out one command; the exit code is 0 unless it could not be carried out at all."""
     commands = {"run": run, "remove": remove, "sweep": sweep}
+    if arguments == ["serve"]:
+        return nursery.serve(run)
     if len(arguments) != 2 or arguments[0] not in commands:
         print(USAGE, file=sys.stderr)
         return 2

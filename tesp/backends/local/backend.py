@@ -1,4 +1,4 @@
-"""Runs jobs on this machine: one runner process a job, started in a session of its own."""
+"""Runs jobs on this machine: one runner process a job, in a session of its own."""
 
 import asyncio
 import json
@@ -13,8 +13,10 @@ from pathlib import Path
 
 from tesp.backends import Capacity, Ended, Job, Seen
 from tesp.backends.local.observation import Observation, result_of, runner_of, tails_of
+from tesp.backends.local.process import Identity
+from tesp.backends.local.starter import Starter
 from tesp.errors import BackendError
-from tesp.runner.plan import CANCEL_FILE, CLAIM_FILE, LOG_FILE, PLAN_FILE, Plan, Runtime
+from tesp.runner.plan import CANCEL_FILE, CLAIM_FILE, PLAN_FILE, Plan, Runtime
 from tesp.staging.directory import DirectoryWorkspace
 
 _SHORTEST_POLL_SECONDS = 0.005
@@ -34,7 +36,8 @@ class LocalBackend:
         self._command = list(command)
         self._runtime = runtime
         self._capacity = capacity
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._starter = Starter(command)
+        self._runners: dict[str, Identity] = {}
 
     def capacity(self) -> Capacity:
         """What this machine was given for tasks."""
@@ -61,25 +64,10 @@ class LocalBackend:
 
     async def submit(self, job: Job, plan: Plan) -> None:
         """Start a runner; where one has the job already, the new one sees that and ends."""
-        try:
-            self._children[job.place] = await asyncio.to_thread(self._spawn, job, plan)
-        except OSError as error:
-            raise BackendError(f"The runner could not be started: {error}") from error
-
-    def _spawn(self, job: Job, plan: Plan) -> subprocess.Popen[bytes]:
-        place = Path(job.place)
-        temporary = place / f"{PLAN_FILE}.new"
-        temporary.write_text(json.dumps(plan.to_json()))
-        temporary.rename(place / PLAN_FILE)
-        with (place / LOG_FILE).open("ab") as log:
-            return subprocess.Popen(
-                [*self._command, "run", job.place],
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        _write_plan(Path(job.place), plan)
+        runner = await self._starter.start(job.place)
+        if runner is not None:
+            self._runners[job.place] = runner
 
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
         """Look at the workspace: often while the job is young, then less."""
@@ -111,8 +99,9 @@ class LocalBackend:
         return Ended(None, reason, tails=tails_of(place))
 
     def _alive(self, job: Job) -> bool:
-        child = self._children.get(job.place)
-        if child is not None and child.poll() is None:
+        """Whether the runner lives: the one that was started here, or else who has the claim."""
+        runner = self._runners.get(job.place)
+        if runner is not None and runner.alive():
             return True
         runner = runner_of(Path(job.place))
         return runner is not None and runner.alive()
@@ -157,14 +146,9 @@ class LocalBackend:
             # Files of the container's own user: the runner removes those through a container.
             await self._remove(job)
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
-        self._reap(job)
+        self._runners.pop(job.place, None)
         if place.exists():
             raise BackendError(f"{place} could not be removed.")
-
-    def _reap(self, job: Job) -> None:
-        child = self._children.pop(job.place, None)
-        if child is not None and child.poll() is None:
-            asyncio.get_running_loop().run_in_executor(None, child.wait)
 
     async def _remove(self, job: Job) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -180,4 +164,11 @@ class LocalBackend:
             raise BackendError(f"A container could not be removed: {words.decode().strip()[-500:]}")
 
     async def close(self) -> None:
-        """Nothing to let go of: runners outlive the server."""
+        """Runners outlive the server."""
+        await self._starter.close()
+
+
+def _write_plan(place: Path, plan: Plan) -> None:
+    temporary = place / f"{PLAN_FILE}.new"
+    temporary.write_text(json.dumps(plan.to_json()))
+    temporary.rename(place / PLAN_FILE)

@@ -4,6 +4,7 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -28,6 +29,7 @@ class Identity:
                 os.kill(self.pid, number)
 
 
+@cache
 def boot_id() -> str:
     """What tells this boot of the machine from all others."""
     return _BOOT_ID.read_text().strip()
