@@ -125,6 +125,7 @@ def _runtime(settings: Settings, kind: str, program: str) -> Runtime:
             for r in containers.registries
         },
         image_cache=str(containers.image_cache) if containers.image_cache else None,
+        sandbox_paths=[str(p) for p in containers.sandbox_paths],
     )
 
 

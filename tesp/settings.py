@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from tesp.errors import SettingsError
 
@@ -99,7 +99,18 @@ class ContainerSettings(_Section):
     network: str | None = None
     docker_host: str | None = Field(None, description="DOCKER_HOST of the engine")
     image_cache: Path | None = None
+    sandbox_paths: tuple[Path, ...] = Field(
+        (), description="Software trees that the sandbox shows read-only, their bin first on PATH"
+    )
     registries: tuple[RegistrySettings, ...] = ()
+
+    @field_validator("sandbox_paths")
+    @classmethod
+    def _are_trees(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in paths:
+            if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
+                raise ValueError(f"{path} is no absolute path of a directory below /")
+        return paths
 
 
 class FileRoot(_Section):

@@ -96,7 +96,8 @@ class Runtime(NamedTuple):
     `program` is its command line; `user` is `uid:gid` or None for the image's own; `network`
     is `host`, `none` or a runtime's own name, None for the runtime's default; `environment`
     is added to the program's own environment (DOCKER_HOST and the like); `registries` maps a
-    registry's host to `{"username", "password"}`.
+    registry's host to `{"username", "password"}`; `sandbox_paths` are directories of the machine
+    that the sandbox shows beside /usr.
     """
 
     kind: str
@@ -106,6 +107,7 @@ class Runtime(NamedTuple):
     environment: Dict[str, str] = {}
     registries: Dict[str, Dict[str, str]] = {}
     image_cache: Optional[str] = None
+    sandbox_paths: List[str] = []
 
 
 class Plan(NamedTuple):

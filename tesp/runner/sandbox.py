@@ -67,10 +67,10 @@ def wrap(plan: Plan, index: int, workspace: str, machine: Machine, args_fd: int)
     """
     executor = plan.executors[index]
     check_image("sandbox", executor.image)
-    args = _root(machine) + _network(plan) + _mounts(plan, workspace)
+    args = _root(machine) + _software(plan) + _network(plan) + _mounts(plan, workspace)
     args += ["--dir", executor.workdir] if executor.workdir else []
     args += ["--chdir", executor.workdir or "/"]
-    for name, value in dict(_ENVIRON, **executor.env).items():
+    for name, value in dict(_environ(plan), **executor.env).items():
         args += ["--setenv", name, value]
     if any("\0" in a for a in args):
         raise Failure(RUNTIME_ERROR, "A path or variable of the task holds a NUL character.")
@@ -119,6 +119,16 @@ def _root(machine: Machine) -> List[str]:
         "../run",
         "/var/run",
     ]
+
+
+def _software(plan: Plan) -> List[str]:
+    """The site's own trees of software, seen where they are."""
+    return [a for path in plan.runtime.sandbox_paths for a in ("--ro-bind", path, path)]
+
+
+def _environ(plan: Plan) -> Dict[str, str]:
+    own = [path.rstrip("/") + "/bin" for path in plan.runtime.sandbox_paths]
+    return dict(_ENVIRON, PATH=":".join(own + [_ENVIRON["PATH"]]))
 
 
 def _network(plan: Plan) -> List[str]:

@@ -3,7 +3,10 @@
 import tomllib
 from pathlib import Path
 
-from tesp.settings import load
+import pytest
+
+from tesp.errors import SettingsError
+from tesp.settings import load, parse
 
 _ROOT = Path(__file__).parents[2]
 
@@ -25,3 +28,9 @@ def test_every_dependency_is_pinned_without_an_address() -> None:
     named = {w.partition(">")[0].partition("[")[0].lower().replace("_", "-") for w in wanted}
     assert named <= {pin.lower().replace("_", "-") for pin in pins}
     assert all(version[0].isdigit() and "/" not in version for version in pins.values())
+
+
+@pytest.mark.parametrize("path", ["software", "/", "/opt/../etc"])
+def test_what_the_sandbox_shows_beside_usr_is_named_by_a_plain_path(path: str) -> None:
+    with pytest.raises(SettingsError, match=r"containers\.sandbox_paths: .*absolute"):
+        parse({"containers": {"sandbox_paths": [path]}})

@@ -259,6 +259,13 @@ def test_the_sandbox_refuses_to_mount_over_the_machine(target: str) -> None:
         wrap(mounts=[Mount("roots/0", target, True)])
 
 
+def test_software_of_the_site_is_seen_read_only_and_found_first() -> None:
+    args, _ = wrap(runtime={"sandbox_paths": ["/opt/a", "/opt/b/"]})
+    text = " ".join(args)
+    assert "--ro-bind /opt/a /opt/a --ro-bind /opt/b/ /opt/b/" in text
+    assert args[args.index("PATH") + 1].startswith("/opt/a/bin:/opt/b/bin:/usr/local/sbin:")
+
+
 def test_a_nul_character_cannot_smuggle_an_option_into_the_sandbox() -> None:
     with pytest.raises(Failure, match="NUL"):
         wrap(Executor("x", ["y"], env={"A": "b\0--bind\0/\0/host"}))
