@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from tesp.runner import cgroups, commands
 from tesp.runner.cgroups import Group, Usage
@@ -16,6 +16,8 @@ from tesp.runner.streams import fill, unlinked_file
 from tesp.runner.watch import Watch
 
 LATE_SECONDS = 1.0
+# The kernel kills at the limit; a group's peak may miss it by what a processor takes at once.
+NEAR_THE_LIMIT = 0.9
 
 _NO_WORKDIR = r"workdir .* does not exist on container"
 # What the command itself is to blame for, in the engine's words.
@@ -31,6 +33,7 @@ class Containers:
     ) -> None:
         self._plan, self._workspace, self._owner = plan, workspace, owner
         self._engine, self._watch = engine, watch
+        self._names: Set[str] = set()
         self._interrupted = False
 
     def run(self, index: int, streams: Streams, started: Callable[[], float]) -> Ran:
@@ -48,25 +51,19 @@ class Containers:
     def _run(self, plan: Plan, index: int, streams: Streams, started: Callable[[], float]) -> Ran:
         """Create, start, follow and judge one container."""
         name = commands.container_name(self._plan.handle, index)
-        parent = cgroups.parent_name(self._plan.handle, index)
-        container, warnings = self._create(plan, index, parent if cgroups.can_be_parent() else None)
-        meter = _Meter(container, parent if cgroups.can_be_parent() else None)
+        parent = cgroups.parent_name(plan.handle, index) if cgroups.can_be_parent() else None
+        self._names.add(name)  # before it is made: the engine may make it and not say so
+        container, warnings = self._create(plan, index, parent)
+        meter = _Meter(container, parent)
         start = started()
         follower = Follower(self._watch, lambda pid: self._engine.kill(name), meter.sample)
-        code = follower.follow(
-            commands.start(self._plan, index), self._engine.environ, streams
-        ).code
+        argv = commands.start(self._plan, index)
+        code = follower.follow(argv, self._engine.environ, streams).code
         usage = meter.read()
-        state = self._engine.state(name)
-        ran = Ran(
-            code,
-            start,
-            usage.peak_memory_bytes,
-            usage.cpu_seconds,
-            warnings=tuple(warnings),
-            verdict=follower.verdict,
-        )
-        judged = judge(state, ran, streams.stderr.last())
+        ran = Ran(code, start, *usage, warnings=tuple(warnings), verdict=follower.verdict)
+        if tells_all(ran, self._plan.limits.memory_bytes, meter.is_exact):
+            return ran
+        judged = judge(self._engine.state(name), ran, streams.stderr.last())
         return judged._replace(out_of_memory=judged.out_of_memory or self._at_limit(judged))
 
     def _at_limit(self, ran: Ran) -> bool:
@@ -77,7 +74,7 @@ class Containers:
 
     def tidy(self) -> None:
         """Remove the containers of this attempt: the result is durable."""
-        remove(self._plan, self._engine)
+        _remove(self._engine, sorted(self._names), self._plan.handle)
         if self._interrupted:  # the engine may have gone on making it
             time.sleep(LATE_SECONDS)
             remove(self._plan, self._engine)
@@ -93,6 +90,18 @@ class Containers:
             raise
         finally:
             os.close(fd)
+
+
+def tells_all(ran: Ran, limit: Optional[int], exact: bool) -> bool:
+    """Whether the engine need not be asked: a command went well, and had memory to spare.
+
+    Other exit codes may be those of the engine's own command line, and a command may end well
+    when the kernel has killed one of its processes. `exact`: the peak memory is no sample.
+    """
+    if ran.exit_code != 0 or ran.verdict is not None:
+        return False
+    peak = ran.peak_memory_bytes or 0  # 0 where a kernel does not count what lies below a group
+    return limit is None or (exact and 0 < peak < NEAR_THE_LIMIT * limit)
 
 
 def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
@@ -123,9 +132,7 @@ def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
 
 def remove(plan: Plan, engine: Engine) -> None:
     """Remove what an attempt left in the engine, and the groups made for it."""
-    engine.remove([container.id for container in engine.ours(plan.handle)])
-    if cgroups.can_be_parent():
-        cgroups.remove_parents(plan.handle)
+    _remove(engine, [container.id for container in engine.ours(plan.handle)], plan.handle)
 
 
 def sweep(engine: Engine, here: Owner) -> None:
@@ -134,6 +141,12 @@ def sweep(engine: Engine, here: Owner) -> None:
     engine.remove([container.id for container in orphans])
     for container in orphans if cgroups.can_be_parent() else ():
         cgroups.remove_parents(container.handle)
+
+
+def _remove(engine: Engine, containers: Sequence[str], handle: str) -> None:
+    engine.remove(containers)
+    if cgroups.can_be_parent():
+        cgroups.remove_parents(handle)
 
 
 class _Meter:
@@ -145,6 +158,7 @@ class _Meter:
         self._group: Optional[Group] = None
         self._usage = Usage()
         self._next = 0.0
+        self.is_exact = self._parent is not None
 
     def sample(self) -> None:
         """Look at the running container's group, where there is none of ours."""

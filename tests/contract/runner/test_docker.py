@@ -54,6 +54,27 @@ def test_less_memory_than_an_engine_takes_is_raised_with_a_warning(docker: Node)
     assert "6291456" in result.warnings[0]
 
 
+def test_a_killed_process_of_a_command_that_went_well_is_told(docker: Node) -> None:
+    script = "dd if=/dev/zero of=/dev/null bs=100M count=1; exit 0"
+    limits = Limits(memory_bytes=32_000_000)
+    result = docker.workspace().run(docker.plan(docker.shell(script), limits=limits))
+    ended = result.executors[0]
+    assert (ended.exit_code, ended.out_of_memory) == (0, True)
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(memory_bytes=64_000_000)])
+def test_the_engine_is_asked_three_things_for_a_command_that_goes_well(
+    docker: Node, tmp_path: Path, limits: Limits
+) -> None:
+    asked, program = tmp_path / "asked", tmp_path / "docker"
+    program.write_text(f'#!/bin/sh\necho "$1" >> {asked}\nexec docker "$@"\n')
+    program.chmod(0o755)
+    docker.workspace().run(docker.plan(docker.shell("true")))  # the first one sweeps its host
+    runtime = docker.runtime._replace(program=str(program))
+    docker.workspace().run(docker.plan(docker.shell("true"), runtime=runtime, limits=limits))
+    assert asked.read_text().split() == ["create", "start", "rm"]
+
+
 def test_a_container_is_named_and_labelled_by_its_task(
     docker: Node, docker_engine: DockerEngine
 ) -> None:

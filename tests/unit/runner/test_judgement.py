@@ -87,6 +87,26 @@ def test_an_end_for_want_of_memory_is_told_even_with_exit_code_0() -> None:
     assert (judged.exit_code, judged.out_of_memory) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("ran", "limit", "exact", "enough"),
+    [
+        (RAN._replace(exit_code=0), None, False, True),
+        (RAN._replace(exit_code=1), None, True, False),
+        (RAN._replace(exit_code=125), None, True, False),
+        (RAN._replace(exit_code=0, verdict=plan.CANCELED), None, True, False),
+        (RAN._replace(exit_code=0, peak_memory_bytes=10), 100, True, True),
+        (RAN._replace(exit_code=0, peak_memory_bytes=10), 100, False, False),
+        (RAN._replace(exit_code=0, peak_memory_bytes=95), 100, True, False),
+        (RAN._replace(exit_code=0, peak_memory_bytes=0), 100, True, False),
+        (RAN._replace(exit_code=0), 100, True, False),
+    ],
+)
+def test_the_engine_is_asked_unless_a_command_went_well_with_memory_to_spare(
+    ran: Ran, limit: int | None, exact: bool, enough: bool
+) -> None:
+    assert containers.tells_all(ran, limit, exact) is enough
+
+
 def test_a_sandbox_that_was_not_set_up_is_the_machines_failure() -> None:
     with pytest.raises(Failure, match="Can't mkdir"):
         programs.judge(RAN, False, "bwrap: Can't mkdir /usr/x: Read-only file system\n")
