@@ -4,7 +4,7 @@ PORT ?= 8000
 DATA ?= data
 PYTEST ?= -n 2 --dist loadfile
 BIN := .venv/bin
-BENCHES := $(wildcard bench/*.py)
+BENCHES := $(patsubst bench/%.py,bench.%,$(wildcard bench/[a-z]*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check bench clean
@@ -36,7 +36,7 @@ check-code:
 
 bench: ## Run the programs in bench/ one after another
 	@$(PYTHON) scripts/setup.py check
-	@set -e; for program in $(BENCHES); do echo "== $$program"; $(BIN)/python $$program; done
+	@set -e; for program in $(BENCHES); do echo "== $$program"; $(BIN)/python -m $$program; done
 
 clean: ## Take away what was built and installed here (never DATA)
 	rm -rf .venv .venvs .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

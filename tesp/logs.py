@@ -27,5 +27,7 @@ def configure_logging(settings: LoggingSettings) -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_JsonLines() if settings.output_json else plain)
     logging.basicConfig(level=settings.level, handlers=[handler], force=True)
-    # One line a request of ours to another server is noise at INFO.
-    logging.getLogger("httpx").setLevel(max(logging.WARNING, logging.getLevelName(settings.level)))
+    # The server tells of its start and end itself, once the whole service is ready.
+    logging.getLogger("uvicorn").setLevel(
+        max(logging.WARNING, logging.getLevelName(settings.level))
+    )

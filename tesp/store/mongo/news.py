@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 
 from tesp.store.mongo import queues
 from tesp.store.mongo.connection import Collections, raw
-from tesp.store.sqlite.wakeups import Wakeups
+from tesp.store.wakeups import Wakeups
 from tesp.tes.states import INITIAL, TERMINAL, State
 
 _log = logging.getLogger(__name__)

@@ -28,11 +28,12 @@ from tesp.store import (
     Written,
 )
 from tesp.store.sqlite import events, leases, pages, queues, tasks
+from tesp.store.sqlite.creations import Creation, together
 from tesp.store.sqlite.ownership import MOUNTS, Ownership, refuse_network
 from tesp.store.sqlite.readers import Readers
 from tesp.store.sqlite.schema import open_writer
-from tesp.store.sqlite.wakeups import Wakeups
 from tesp.store.sqlite.writer import Done, Writer
+from tesp.store.wakeups import Wakeups
 from tesp.tes.states import Transition
 from tesp.tes.views import TaskText, View
 
@@ -48,7 +49,7 @@ class SqliteStore:
         self._clock = clock
         self._wakeups = Wakeups(clock, taken.wakes)
         self._readers = Readers(file, _READERS)
-        self._writer = Writer(taken.connection, self._wakeups.add)
+        self._writer = Writer(taken.connection, self._wakeups.add, together)
         self._last_owner: str | None = None
 
     @classmethod
@@ -76,9 +77,11 @@ class SqliteStore:
 
     async def create(self, task: NewTask) -> str:
         """Store a task with its first event."""
-        return await self._writer.run(
-            lambda db: Done(tasks.create(db, task, self._clock()), wake=_AT_ONCE)
-        )
+        return (await self._writer.run(Creation([task], self._clock)))[0]
+
+    async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:
+        """As many creations, all or none."""
+        return await self._writer.run(Creation(new, self._clock)) if new else []
 
     async def get(self, task_id: str, view: View) -> TaskText | None:
         """One task."""
