@@ -1,0 +1,33 @@
+"""What goes to standard error."""
+
+import json
+import logging
+
+import pytest
+
+from tesp.logs import configure_logging
+from tesp.settings import LoggingSettings
+
+
+def test_lines_are_plain_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LoggingSettings())
+    logging.getLogger("tesp.somewhere").info("Task %s: begun", "x")
+    line = capsys.readouterr().err
+    assert line.endswith("INFO    tesp.somewhere: Task x: begun\n")
+
+
+def test_lines_are_json_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LoggingSettings(output_json=True))
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("tesp.somewhere").exception("It failed")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["message"]) == ("ERROR", "It failed")
+    assert "ValueError: broken" in line["exception"]
+
+
+def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LoggingSettings(level="ERROR"))
+    logging.getLogger("tesp.somewhere").warning("no")
+    assert capsys.readouterr().err == ""
