@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -43,14 +44,25 @@ class Ready:
 
 
 def serve(
-    settings: Settings, role: Role = "all", announce: Callable[[Ready], None] = print
+    settings: Settings,
+    role: Role = "all",
+    announce: Callable[[Ready], None] = print,
+    sockets: Sequence[socket.socket] = (),
 ) -> None:
-    """Run the service until SIGTERM or SIGINT. Running jobs outlive it."""
+    """Run the service until SIGTERM or SIGINT, on these sockets or where the settings say.
+
+    Running jobs outlive it.
+    """
     configure_logging(settings.logging)
-    uvloop.run(_serve(settings, role, announce))
+    uvloop.run(_serve(settings, role, announce, sockets))
 
 
-async def _serve(settings: Settings, role: Role, announce: Callable[[Ready], None]) -> None:
+async def _serve(
+    settings: Settings,
+    role: Role,
+    announce: Callable[[Ready], None],
+    sockets: Sequence[socket.socket],
+) -> None:
     async with AsyncExitStack() as stack:
         store = await open_store(settings, role)
         stack.push_async_callback(store.close)
@@ -68,7 +80,7 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[Ready], Non
             work.append(_until_signalled())
         else:
             api = build_api(parts_of(settings, store, storages))
-            work.append(_Server(api, settings, kind, announce).serve())
+            work.append(_Server(api, settings, kind, announce).serve(list(sockets) or None))
         await _until_first(work)
 
 

@@ -1,5 +1,6 @@
 """`tesp serve`: the service itself. The only command that loads it."""
 
+import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from tesp.cli.configuration import (
     make_own_roots,
     require_guarded,
 )
+from tesp.cli.sockets import address, inherited
 
 if TYPE_CHECKING:
     from tesp.app import Ready
@@ -51,7 +53,8 @@ def serve(
 
     Example: tesp serve --port 8000 --data ~/tesp --allow-sandbox
     """
-    flags = {"host": host, "port": port}
+    sockets = inherited(os.environ)
+    flags = address(sockets) if sockets else {"host": host, "port": port}
     local = {"allow_sandbox": allow_sandbox}
     settings = configured(settings_file, data, server=flags, local=local)
     if role is not RoleChoice.DISPATCHER:
@@ -59,7 +62,7 @@ def serve(
     make_own_roots(settings)
     from tesp import app
 
-    app.serve(settings, role.value, _announce)
+    app.serve(settings, role.value, _announce, sockets)
 
 
 def _announce(ready: "Ready") -> None:

@@ -95,3 +95,38 @@ def test_roles_need_a_store_that_they_can_share(tmp_path: Path) -> None:
     done = serve(tmp_path, "--role", "api", "--port", str(free_port()))
     assert done.returncode == 2
     assert "store.kind = mongodb" in done.stderr
+
+
+def test_who_comes_during_a_restart_waits_where_the_socket_is_kept_open(
+    start_server: StartServer,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = start_server(listener=listener)
+        server.kill()
+        with socket.create_connection(("127.0.0.1", server.port), 30) as early:
+            early.sendall(b"GET /ga4gh/tes/v1/service-info HTTP/1.0\r\n\r\n")
+            server.start()
+            assert b" 200 OK" in early.recv(65536)
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [("0.0.0.0", "can be reached from other machines"), ("", "give one TCP socket")],
+)
+def test_a_socket_that_is_handed_over_is_judged_like_an_address(
+    tmp_path: Path, place: str, complaint: str
+) -> None:
+    path = str(tmp_path / "socket")
+    family = socket.AF_INET if place else socket.AF_UNIX
+    with socket.create_server((place, 0) if place else path, family=family) as listener:
+        script = 'exec 3<&"$0"; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
+        done = subprocess.run(
+            ["bash", "-c", script, str(listener.fileno()), _PROGRAM, "serve", "--data", tmp_path],
+            pass_fds=[listener.fileno()],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode != 0
+    assert complaint in " ".join(done.stderr.split())

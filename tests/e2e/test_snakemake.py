@@ -1,6 +1,8 @@
 """Snakemake's workflows as tasks, from its command to the results in S3."""
 
 import re
+import select
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -25,7 +27,11 @@ StartRun = Callable[..., Run]
 
 @pytest.fixture
 def server(start_server: StartServer) -> TespServer:
-    return start_server(**snakemake.server_settings(), dispatch={"lease_seconds": 2.0})
+    return start_server(**server_settings())
+
+
+def server_settings() -> dict[str, Any]:
+    return {**snakemake.server_settings(), "dispatch": {"lease_seconds": 2.0}}
 
 
 @pytest.fixture
@@ -114,14 +120,17 @@ def test_ctrl_c_cancels_every_task_of_the_run(
 
 
 def test_a_server_killed_in_the_middle_of_a_run_comes_back_and_the_run_goes_on(
-    server: TespServer, start_run: StartRun, gate: Gate, objects: Objects
+    start_server: StartServer, start_run: StartRun, gate: Gate, objects: Objects
 ) -> None:
-    run = held(server, start_run, gate)
-    server.kill()
-    server.start()
-    gate.release("/left")
-    gate.release("/right")
-    assert run.wait() == 0, run.output()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = start_server(**server_settings(), listener=listener)
+        run = held(server, start_run, gate)
+        server.kill()
+        wait_until(lambda: waiting(listener), "Snakemake asks for a task meanwhile")
+        server.start()
+        gate.release("/left")
+        gate.release("/right")
+        assert run.wait() == 0, run.output()
     assert objects.get("joined.txt").split() == ["open", "/left", "open", "/right"]
     assert gate.arrived("/left") == gate.arrived("/right") == 1
 
@@ -140,6 +149,11 @@ def test_an_s3_server_that_is_away_for_a_while_is_waited_for(
         proxy.cut_down.clear()
         assert run.wait() == 0, run.output()
     assert objects.get("joined.txt").split() == ["open", "/left", "open", "/right"]
+
+
+def waiting(listener: socket.socket) -> bool:
+    """Whether a connection is there that nobody has taken yet."""
+    return bool(select.select([listener], [], [], 0)[0])
 
 
 def held(server: TespServer, start_run: StartRun, gate: Gate, **changes: str) -> Run:

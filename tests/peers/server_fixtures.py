@@ -1,5 +1,6 @@
 """Fixtures of tesp itself and of the gate that its tasks pass."""
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,15 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers that end with the test: `start_server(store=..., local=..., ...)`."""
     servers: list[TespServer] = []
 
-    def start(role: str = "all", **settings: Any) -> TespServer:
+    def start(
+        role: str = "all", listener: socket.socket | None = None, **settings: Any
+    ) -> TespServer:
         directory = tmp_path / f"server-{len(servers)}"
         local = {"runtime": "sandbox", "machine_id": "test-machine", **settings.pop("local", {})}
         staging = {"files": [{"path": tmp_path / "files"}], **settings.pop("staging", {})}
         (tmp_path / "files").mkdir(exist_ok=True)
         settings = {"local": local, "staging": staging, **settings}
-        servers.append(TespServer(directory, settings, role))
+        servers.append(TespServer(directory, settings, role, listener))
         return servers[-1].start()
 
     yield start

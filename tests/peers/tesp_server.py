@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,13 +20,23 @@ _PROGRAM = Path(sys.executable).with_name("tesp")
 
 
 class TespServer:
-    """`tesp serve` on a free port, with its data and settings in `directory`."""
+    """`tesp serve` on a free port, with its data and settings in `directory`.
 
-    def __init__(self, directory: Path, settings: Mapping[str, Any], role: str = "all") -> None:
+    `listener` is kept open for it, as a service manager does: who comes while it is away waits.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, Any],
+        role: str = "all",
+        listener: socket.socket | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.data = directory / "data"
-        self.port = free_port()
+        self._listener = listener
+        self.port: int = listener.getsockname()[1] if listener else free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "server.log"
         self._role = role
@@ -39,9 +50,11 @@ class TespServer:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *self._handing_over(),
                     *(_PROGRAM, "serve", "--host", "127.0.0.1", "--port", str(self.port)),
                     *("--data", self.data, "--settings", self._settings, "--role", self._role),
                 ],
+                pass_fds=[self._listener.fileno()] if self._listener else [],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -50,6 +63,13 @@ class TespServer:
         if self._role != "dispatcher":
             wait_until(self._answers, "service-info")
         return self
+
+    def _handing_over(self) -> list[str]:
+        """What goes before a command that takes the listener, as systemd hands it over."""
+        if self._listener is None:
+            return []
+        script = 'exec 3<&"$0"; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+        return ["bash", "-c", script, str(self._listener.fileno())]
 
     def _answers(self) -> bool:
         assert self._process is not None
