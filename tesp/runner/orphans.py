@@ -38,6 +38,16 @@ class Watchdog:
         os.close(self._pipe)
 
 
+def needs_watchdog(plan: Plan) -> bool:
+    """Whether a killed runner would leave anything behind.
+
+    A sandbox is the first process of its own namespace and dies with its runner; only the
+    group that holds it to its limits would stay.
+    """
+    limited = bool(plan.limits.cpus or plan.limits.memory_bytes)
+    return plan.runtime.kind != "sandbox" or limited
+
+
 def remove(plan: Plan) -> None:
     """End and remove whatever runs for an attempt. It may be called again."""
     if plan.runtime.kind in ("docker", "podman"):

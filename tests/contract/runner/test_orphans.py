@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tesp.runner import identity
+from tesp.runner import identity, orphans
 from tesp.runner import plan as p
 from tesp.runner.plan import Limits, Plan
 from tests.contract.runner.node import Node, Workspace, wait_for
@@ -111,12 +111,13 @@ def test_the_container_is_removed_when_all_descendants_are_killed_too(
     assert not ws.has_result()
 
 
-def test_the_sandbox_of_a_killed_runner_dies_with_it(sandbox: Node) -> None:
-    plan = sandbox.plan(sandbox.shell(BUSY), limits=Limits(memory_bytes=50_000_000))
+@pytest.mark.parametrize("limits", [Limits(), Limits(memory_bytes=50_000_000)])
+def test_the_sandbox_of_a_killed_runner_dies_with_it(sandbox: Node, limits: Limits) -> None:
+    plan = sandbox.plan(sandbox.shell(BUSY), limits=limits)
     ws = sandbox.workspace()
     runner = start(ws, plan)
     assert marked(plan.handle)
-    assert groups(plan)
+    assert bool(groups(plan)) == orphans.needs_watchdog(plan) == bool(limits.memory_bytes)
     runner.kill()
     runner.wait()
     wait_for(lambda: not marked(plan.handle) and not groups(plan), "the end of all")
@@ -256,7 +257,7 @@ def switches(pid: int) -> str:
 
 def test_a_watchdog_costs_no_time_while_a_command_runs(sandbox: Node) -> None:
     ws = sandbox.workspace()
-    runner = start(ws, sandbox.plan(sandbox.shell(BUSY)))
+    runner = start(ws, sandbox.plan(sandbox.shell(BUSY), limits=Limits(cpus=1)))
     (watchdog,) = watchdogs(runner.pid, str(ws.path))
     before = switches(watchdog)
     seen = ws.claim()["time"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tesp.runner import containers, credentials, engine, identity, plan, programs
+from tesp.runner import containers, credentials, engine, identity, orphans, plan, programs
 from tesp.runner.execution import Ran
 from tesp.runner.failure import Failure
 
@@ -138,3 +138,20 @@ def test_an_owner_is_dead_only_where_that_is_sure() -> None:
     assert not identity.is_dead(here._replace(boot="b", host="another"), here)
     assert not identity.is_dead(here._replace(start=0, namespace="another"), here)
     assert identity.Owner.from_label("nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits", "needed"),
+    [
+        ("docker", plan.Limits(), True),
+        ("apptainer", plan.Limits(), True),
+        ("sandbox", plan.Limits(time_seconds=5, gpus="1"), False),
+        ("sandbox", plan.Limits(cpus=1), True),
+        ("sandbox", plan.Limits(memory_bytes=10**9), True),
+    ],
+)
+def test_only_a_sandbox_without_a_group_needs_no_watchdog(
+    kind: str, limits: plan.Limits, needed: bool
+) -> None:
+    task = plan.Plan("t", "t-1", plan.Runtime(kind, kind), [], limits=limits)
+    assert orphans.needs_watchdog(task) is needed
