@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable
 
@@ -9,6 +10,8 @@ from tesp.errors import StoreError
 from tesp.store import Fence, LeaseStore, Renewal
 
 _log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 0.02
 
 
 class Lease:
@@ -73,27 +76,36 @@ class LeaseKeeper:
         """Renew for ever."""
         while True:
             try:
-                async with asyncio.timeout(self._seconds / 3):
+                async with asyncio.timeout(self._patience()):
                     await self._nudged.wait()
+                # Many nudges in a row are one: a flood of new tasks costs no flood of renewals.
+                await asyncio.sleep(_PAUSE_SECONDS)
             except TimeoutError:
                 pass
             self._nudged.clear()
             await self._renew()
 
+    def _patience(self) -> float:
+        """How long to wait for anything: no lease may run out meanwhile."""
+        rest = min((lease.deadline for lease in self._leases.values()), default=math.inf)
+        return max(0.0, min(self._seconds / 3, rest - time.monotonic()))
+
     async def _renew(self) -> None:
         leases = dict(self._leases)
         deadline = self.deadline()
         try:
-            async with asyncio.timeout(self._seconds / 3):
+            async with asyncio.timeout(self._patience()):
                 renewals = await self._renewed(leases.values())
         except (StoreError, TimeoutError) as error:
             _log.warning("Leases could not be renewed: %s", error or "the store is silent")
             renewals = []
+            await asyncio.sleep(_PAUSE_SECONDS)
         for renewal in renewals:
             leases[renewal.fence.task_id].take(renewal, deadline)
         for lease in leases.values():
             if time.monotonic() >= lease.deadline:
                 lease.lose()
+                self.drop(lease)
 
     async def _renewed(self, leases: Iterable[Lease]) -> Iterable[Renewal]:
         fences = [lease.fence for lease in leases]
