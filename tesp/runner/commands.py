@@ -1,4 +1,4 @@
-"""Command lines of docker, podman, apptainer and singularity: pure functions from values."""
+"""What runtimes call what we ask for, and the command lines of docker and podman: pure."""
 
 import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -45,6 +45,9 @@ FLAGS: Dict[str, Dict[str, str]] = {
     "sandbox": {"writable": "--bind", "readable": "--ro-bind", "workdir": "--chdir"},
 }
 
+# An engine pulls when we say so; what a command says goes to us alone; nothing runs beside it.
+_ALWAYS = ("--pull=never", "--log-driver=none", "--no-healthcheck")
+
 # Patterns are compiled where they are used: a start should not pay for all of them.
 
 # Values that each one's env file gives back as they are; others go on the command line.
@@ -55,11 +58,6 @@ _PLAIN_VALUE = {
 _PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
 _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]*"
 _IMAGE_OR_FILE = r"[A-Za-z0-9/.][^\s\x00-\x1f]*"
-_SCHEME = r"[a-z0-9-]+://|/|\./"
-_IN_IMAGE = (
-    r"/*$|/(tmp|var|usr|bin|sbin|lib|lib64|etc|opt|root|home|srv|proc|sys|dev)"
-    r"(/|$)"
-)
 
 
 class Built(NamedTuple):
@@ -96,40 +94,19 @@ def create(
     env_fd: Optional[int] = None,
 ) -> Built:
     """`docker create` or `podman create` for one executor."""
-    executor, kind = plan.executors[index], plan.runtime.kind
-    check_image(kind, executor.image)
-    flag = FLAGS[kind]
+    executor, flag = plan.executors[index], FLAGS[plan.runtime.kind]
+    check_image(plan.runtime.kind, executor.image)
     warnings: List[str] = []
-    argv = [
-        plan.runtime.program,
-        "create",
-        "--pull=never",
-        "--log-driver=none",
-        "--no-healthcheck",
-        flag["name"],
-        container_name(plan.handle, index),
-    ]
-    for label, value in (
-        (TASK_LABEL, plan.task),
-        (HANDLE_LABEL, plan.handle),
-        (OWNER_LABEL, owner),
-    ):
-        argv += [flag["label"], "%s=%s" % (label, value)]
+    argv = [plan.runtime.program, "create"] + list(_ALWAYS)
+    argv += [flag["name"], container_name(plan.handle, index)] + _labels(plan, owner)
     argv += [flag["stdin"]] if executor.stdin else []
-    argv += _limits(plan.limits, flag, warnings) + _gpus(plan.limits.gpus, kind)
-    for key, setting in (
-        ("user", plan.runtime.user),
-        ("network", plan.runtime.network),
-        ("workdir", executor.workdir),
-        ("cgroup", cgroup),
-    ):
-        argv += [flag[key], setting] if setting else []
+    argv += limit_flags(plan.limits, flag, warnings) + _gpus(plan.limits.gpus, plan.runtime.kind)
+    argv += _places(plan, executor, cgroup)
     for mount in by_depth(plan.mounts):
         argv += [flag["mount"], mount_value(mount, workspace)]
-    env_file, rest = split_env(kind, executor.env)
-    argv += (
-        [flag["env_file"], "/proc/self/fd/%d" % env_fd] if env_fd is not None and env_file else []
-    )
+    env_file, rest = split_env(plan.runtime.kind, executor.env)
+    if env_file and env_fd is not None:
+        argv += [flag["env_file"], "/proc/self/fd/%d" % env_fd]
     argv += [a for pair in rest for a in (flag["env"], "%s=%s" % pair)]
     argv += [flag["entrypoint"], "", "--", executor.image] + list(executor.command)
     return Built(argv, env_file, {}, warnings)
@@ -163,70 +140,8 @@ def split_env(kind: str, env: Dict[str, str]) -> Tuple[str, List[Tuple[str, str]
     return text, [(k, v) for k, v in env.items() if k not in fits]
 
 
-def execute(plan: Plan, index: int, workspace: str, image: str, limits: bool) -> Built:
-    """`apptainer exec` or `singularity exec`; `limits`: cgroups v2 are delegated to us.
-
-    The task's variables go in the environment, prefixed, where `ps` does not show them.
-    """
-    executor, kind = plan.executors[index], plan.runtime.kind
-    flag = FLAGS[kind]
-    warnings: List[str] = []
-    argv = [plan.runtime.program, "exec", "--containall", "--no-home", "--writable-tmpfs"]
-    if limits:
-        argv += _limits(plan.limits, flag, warnings)
-    elif plan.limits.cpus or plan.limits.memory_bytes:
-        warnings.append(
-            "%s cannot limit cpu and memory on this machine: cgroups v2 are not"
-            " delegated to its user." % kind.capitalize()
-        )
-    if plan.runtime.user:
-        warnings.append(
-            "%s runs the container as its own user, not as %s."
-            % (kind.capitalize(), plan.runtime.user)
-        )
-    if plan.runtime.network not in (None, "host"):
-        argv += ["--net", flag["network"], str(plan.runtime.network)]
-    argv += [flag["gpus"]] if plan.limits.gpus else []
-    for mount in by_depth(plan.mounts):
-        argv += [flag["mount"], mount_value(mount, workspace, "ro")]
-    argv += [flag["workdir"], executor.workdir] if executor.workdir else []
-    return Built(
-        argv + ["--", image] + list(executor.command),
-        "",
-        _apptainer_environ(kind, executor, plan.limits),
-        warnings,
-    )
-
-
-def apptainer_image(image: str, cache: Optional[str]) -> str:
-    """The image as apptainer takes it: a SIF of the cache, a file, or docker:// and the name."""
-    check_image("apptainer", image)
-    if re.match(_SCHEME, image) or image.endswith(".sif"):
-        return image
-    return "%s/%s.sif" % (cache, re.sub(r"[/:@]", "_", image)) if cache else "docker://" + image
-
-
-def needs_workdir(executor: Executor, mounts: Sequence[Mount]) -> bool:
-    """Whether an apptainer container would lack the working directory.
-
-    No mount covers it, and it is not where images have directories of their own.
-    """
-    workdir = executor.workdir
-    covered = any(
-        (workdir or "").rstrip("/") + "/" == m.target.rstrip("/") + "/"
-        or (workdir or "").startswith(m.target.rstrip("/") + "/")
-        for m in mounts
-    )
-    return bool(workdir) and not covered and not re.match(_IN_IMAGE, workdir or "/")
-
-
-def _csv(field: str) -> str:
-    if not any(c in field for c in ',"\r\n') and field == field.strip():
-        return field
-    return '"%s"' % field.replace('"', '""')
-
-
-def _limits(limits: Limits, flag: Dict[str, str], warnings: List[str]) -> List[str]:
+def limit_flags(limits: Limits, flag: Dict[str, str], warnings: List[str]) -> List[str]:
+    """What limits cpu and memory; where less than an engine takes is asked for, with a warning."""
     argv = []
     if limits.cpus:
         argv += [flag["cpus"], ("%.3f" % max(limits.cpus, 0.01)).rstrip("0").rstrip(".")]
@@ -241,6 +156,30 @@ def _limits(limits: Limits, flag: Dict[str, str], warnings: List[str]) -> List[s
     return argv
 
 
+def _labels(plan: Plan, owner: str) -> List[str]:
+    flag = FLAGS[plan.runtime.kind]["label"]
+    labels = ((TASK_LABEL, plan.task), (HANDLE_LABEL, plan.handle), (OWNER_LABEL, owner))
+    return [a for pair in labels for a in (flag, "%s=%s" % pair)]
+
+
+def _places(plan: Plan, executor: Executor, cgroup: Optional[str]) -> List[str]:
+    """As whom, in which network, directory and control group a command runs."""
+    flag = FLAGS[plan.runtime.kind]
+    places = (
+        ("user", plan.runtime.user),
+        ("network", plan.runtime.network),
+        ("workdir", executor.workdir),
+        ("cgroup", cgroup),
+    )
+    return [a for key, value in places if value for a in (flag[key], value)]
+
+
+def _csv(field: str) -> str:
+    if not any(c in field for c in ',"\r\n') and field == field.strip():
+        return field
+    return '"%s"' % field.replace('"', '""')
+
+
 def _gpus(gpus: Optional[str], kind: str) -> List[str]:
     if not gpus or gpus == "0":
         return []
@@ -250,12 +189,3 @@ def _gpus(gpus: Optional[str], kind: str) -> List[str]:
         names = ["all"] if gpus == "all" else [str(i) for i in range(int(gpus))] if count else ids
         return [a for name in names for a in (flag, "nvidia.com/gpu=" + name)]
     return [flag, gpus if count else '"device=%s"' % ",".join(ids)]
-
-
-def _apptainer_environ(kind: str, executor: Executor, limits: Limits) -> Dict[str, str]:
-    prefix = kind.upper()
-    environ = {prefix + "ENV_" + k: v for k, v in executor.env.items()}
-    environ[prefix + "_NO_EVAL"] = "1"  # else values would be run through a shell
-    if limits.gpus and limits.gpus != "all" and not limits.gpus.isdigit():
-        environ.setdefault(prefix + "ENV_CUDA_VISIBLE_DEVICES", limits.gpus)
-    return environ

@@ -6,7 +6,7 @@ import signal
 import time
 from typing import Callable, Dict, List, Optional, Sequence
 
-from tesp.runner import cgroups, commands, sandbox
+from tesp.runner import cgroups, sandbox
 from tesp.runner.cgroups import Group
 from tesp.runner.execution import Follower, Ran, Streams, bind_workdir
 from tesp.runner.failure import Failure
@@ -82,11 +82,13 @@ class Programs:
         )
 
     def _apptainer(self, index: int, streams: Streams, started: Callable[[], float]) -> Ran:
+        from tesp.runner import apptainer  # here: a sandbox starts without it
+
         plan = self._plan
-        if commands.needs_workdir(plan.executors[index], plan.mounts):
+        if apptainer.needs_workdir(plan.executors[index], plan.mounts):
             plan = bind_workdir(plan, index)
-        image = commands.apptainer_image(plan.executors[index].image, plan.runtime.image_cache)
-        built = commands.execute(plan, index, self._workspace, image, delegated())
+        image = apptainer.image_reference(plan.executors[index].image, plan.runtime.image_cache)
+        built = apptainer.execute(plan, index, self._workspace, image, delegated())
         start = started()
         follower = Follower(self._watch, _stop)
         ended = follower.follow(

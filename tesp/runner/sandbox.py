@@ -44,6 +44,12 @@ _ETC_BEGINNINGS = ("ld.so.", "magic", "locale.", "python3", "java-")
 # Below these /etc also keeps private keys.
 ETC_PARTS = ("ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/ca-trust", "pki/java")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev", "/sys")
+_ALONE = "--unshare-all --die-with-parent --new-session --cap-drop ALL"
+_NOT_FOR_THE_TASK = ("TESP_HANDLE", "TESP_OWNER", "PWD")
+_OWN_PLACES = (
+    "--proc /proc --dev /dev --perms 1777 --tmpfs /tmp --perms 1777 --tmpfs /var/tmp"
+    " --dir /run --symlink ../run /var/run"
+)
 _ENVIRON = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/tmp",
@@ -79,46 +85,14 @@ def wrap(plan: Plan, index: int, workspace: str, machine: Machine, args_fd: int)
 
 
 def _root(machine: Machine) -> List[str]:
-    args = [
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--cap-drop",
-        "ALL",
-        "--unsetenv",
-        "TESP_HANDLE",
-        "--unsetenv",
-        "TESP_OWNER",
-        "--unsetenv",
-        "PWD",
-        "--ro-bind",
-        "/usr",
-        "/usr",
-    ]
+    args = _ALONE.split() + [a for name in _NOT_FOR_THE_TASK for a in ("--unsetenv", name)]
+    args += ["--ro-bind", "/usr", "/usr"]
     for path, target in sorted(machine.links.items()):
         args += ["--symlink", target, path] if target else ["--ro-bind", path, path]
     for name in sorted(machine.etc):
         if name in _ETC or name.startswith(_ETC_BEGINNINGS) or name in ETC_PARTS:
             args += ["--ro-bind-try", "/etc/" + name, "/etc/" + name]
-    return args + [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--perms",
-        "1777",
-        "--tmpfs",
-        "/tmp",
-        "--perms",
-        "1777",
-        "--tmpfs",
-        "/var/tmp",
-        "--dir",
-        "/run",
-        "--symlink",
-        "../run",
-        "/var/run",
-    ]
+    return args + _OWN_PLACES.split()
 
 
 def _software(plan: Plan) -> List[str]:

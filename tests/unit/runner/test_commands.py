@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from tesp.runner import commands, sandbox
+from tesp.runner import apptainer, commands, sandbox
 from tesp.runner.failure import Failure
 from tesp.runner.plan import IMAGE_MISSING, Executor, Limits, Mount, Plan, Runtime
 
@@ -146,7 +146,7 @@ def test_an_image_reference_is_taken(image: str) -> None:
 def execute(
     kind: str, executor: Executor | None = None, limits_work: bool = False, **fields: object
 ) -> commands.Built:
-    return commands.execute(plan(kind, executor, **fields), 0, "/ws", "docker://x", limits_work)
+    return apptainer.execute(plan(kind, executor, **fields), 0, "/ws", "docker://x", limits_work)
 
 
 @pytest.mark.parametrize("kind", APPTAINERS)
@@ -191,7 +191,7 @@ def test_apptainer_limits_only_where_groups_are_delegated(kind: str) -> None:
 def test_a_bare_image_becomes_dockers_or_a_file_of_the_cache(
     image: str, cache: str | None, taken: str
 ) -> None:
-    assert commands.apptainer_image(image, cache) == taken
+    assert apptainer.image_reference(image, cache) == taken
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_workdir_that_nothing_covers_is_made_for_apptainer(
     workdir: str | None, needed: bool
 ) -> None:
     executor = Executor("x", ["y"], workdir=workdir)
-    assert commands.needs_workdir(executor, [Mount("a", "/data/", True)]) is needed
+    assert apptainer.needs_workdir(executor, [Mount("a", "/data/", True)]) is needed
 
 
 MACHINE = sandbox.Machine(
