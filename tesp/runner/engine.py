@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from tesp.runner import credentials
@@ -90,31 +91,31 @@ class Engine:
 
     def pull(self, image: str) -> None:
         """Fetch an image; what may pass by itself is tried again."""
-        import time
-
         with credentials.directory(self._runtime, image, self.environ) as extra:
             for attempt in range(PULL_TRIES):
-                said = run(
-                    [self._program, "pull", "--quiet", "--", image],
-                    dict(self.environ, **extra),
-                    self._wake,
-                    self._each,
-                )
+                if attempt:
+                    self._pause(0.25 * 2**attempt)
+                said = self._fetch(image, dict(self.environ, **extra))
                 if said.code == 0:
                     return
                 problem = failure(said.err, "Image %s cannot be pulled" % image)
-                if problem.reason != RUNTIME_ERROR or attempt == PULL_TRIES - 1:
-                    break
-                until = time.monotonic() + 0.5 * 2**attempt
-                while time.monotonic() < until:
-                    self._each()
-                    time.sleep(0.05)
-        if problem.reason == RUNTIME_ERROR:
-            problem = Failure(
-                IMAGE_MISSING,
-                problem.message + " Check that the registry can be reached from this machine.",
-            )
-        raise problem
+                if problem.reason != RUNTIME_ERROR:
+                    raise problem
+        raise Failure(
+            IMAGE_MISSING,
+            problem.message + " Check that the registry can be reached from this machine.",
+        )
+
+    def _fetch(self, image: str, environ: Dict[str, str]) -> Output:
+        argv = [self._program, "pull", "--quiet", "--", image]
+        return run(argv, environ, self._wake, self._each)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, unless the attempt has to end."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._each()
+            time.sleep(0.05)
 
     def state(self, container: str) -> Optional[Dict[str, Any]]:
         """What the engine knows of a container's end; None where it knows no such container."""

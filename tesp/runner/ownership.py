@@ -36,16 +36,8 @@ def command(plan: Plan, image: str, name: str, chown: str) -> List[str]:
     """`run` of that image with the machine's own chown, bound with the libraries it needs."""
     workspace = os.getcwd()
     targets: List[str] = []
-    argv = [
-        "run",
-        "--pull=never",
-        "--network=none",
-        "--user=0:0",
-        "--name",
-        name,
-        "--label",
-        "%s=%s" % (HANDLE_LABEL, plan.handle),
-    ]
+    argv = ["run", "--pull=never", "--network=none", "--user=0:0"]
+    argv += ["--name", name, "--label", "%s=%s" % (HANDLE_LABEL, plan.handle)]
     for path in ("/usr",) + tuple(p for p in _LIBRARIES if os.path.isdir(p)):
         argv += ["--mount", mount_value(Mount(os.path.realpath(path), path), workspace)]
     for number, mount in enumerate(_own(plan)):
@@ -53,11 +45,8 @@ def command(plan: Plan, image: str, name: str, chown: str) -> List[str]:
         argv += ["--mount", mount_value(mount._replace(target=targets[-1]), workspace)]
     # The root of a rootless podman is this very user.
     owner = "0:0" if plan.runtime.kind == "podman" else "%d:%d" % (os.geteuid(), os.getegid())
-    return (
-        argv
-        + ["--entrypoint", os.path.realpath(chown), "--", image, "-R", "-h", "-P", owner]
-        + targets
-    )
+    argv += ["--entrypoint", os.path.realpath(chown), "--", image, "-R", "-h", "-P", owner]
+    return argv + targets
 
 
 def _own(plan: Plan) -> List[Mount]:

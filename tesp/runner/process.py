@@ -12,6 +12,8 @@ _CHUNK = 1 << 16
 _PR_SET_CHILD_SUBREAPER = 36
 _RESET = [signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
+Each = Callable[[], None]
+
 
 class Sink:
     """Where the bytes of a pipe go; this one keeps them."""
@@ -116,10 +118,7 @@ def reap_adopted() -> Exit:
 
 
 def pump(
-    pid: int,
-    pipes: Dict[int, Any],
-    wake: Optional[int] = None,
-    each: Callable[[], None] = lambda: None,
+    pid: int, pipes: Dict[int, Any], wake: Optional[int] = None, each: Each = lambda: None
 ) -> Exit:
     """Move what comes out of the pipes to their sinks until the process ends; reap it.
 
@@ -132,15 +131,10 @@ def pump(
     while ended is None or (pipes and time.monotonic() < until):
         tick = TICK_SECONDS if wake is not None or pipes else TICK_SECONDS / 10
         for fd, _ in poll.poll(tick * 1000):
-            data = os.read(fd, _CHUNK)
-            if fd == wake:
-                continue
-            if data:
-                pipes[fd].feed(data)
-                continue
-            poll.unregister(fd)
-            del pipes[fd]
-            os.close(fd)
+            if not _move(fd, pipes.get(fd)):
+                poll.unregister(fd)
+                del pipes[fd]
+                os.close(fd)
         each()
         if ended is None:
             ended, until = wait(pid, os.WNOHANG), time.monotonic() + LINGER_SECONDS
@@ -149,11 +143,21 @@ def pump(
     return ended
 
 
+def _move(fd: int, sink: Any) -> bool:
+    """Take what is there; False at the end of a pipe. Where there is no sink it only woke us."""
+    data = os.read(fd, _CHUNK)
+    if sink is None:
+        return True
+    if data:
+        sink.feed(data)
+    return bool(data)
+
+
 def run(
     argv: Sequence[str],
     environ: Dict[str, str],
     wake: Optional[int] = None,
-    each: Callable[[], None] = lambda: None,
+    each: Each = lambda: None,
     keep: Sequence[int] = (),
 ) -> Output:
     """Run a command to its end and keep what it says; what `each` raises kills it."""

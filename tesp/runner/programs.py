@@ -4,15 +4,15 @@ import os
 import re
 import signal
 import time
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from tesp.runner import cgroups, sandbox
-from tesp.runner.cgroups import Group
+from tesp.runner.cgroups import Group, Usage
 from tesp.runner.execution import Follower, Ran, Streams, bind_workdir
 from tesp.runner.failure import Failure
 from tesp.runner.identity import HANDLE_VARIABLE, OWNER_VARIABLE, processes_with
 from tesp.runner.plan import IMAGE_MISSING, RUNTIME_ERROR, Plan
-from tesp.runner.process import adopt, kill, reap_adopted
+from tesp.runner.process import Exit, adopt, kill, reap_adopted
 from tesp.runner.streams import fill, unlinked_file
 from tesp.runner.watch import Watch
 
@@ -49,9 +49,8 @@ class Programs:
         group, args = self._group(index), unlinked_file()
         status, status_end = os.pipe()
         try:
-            built = sandbox.wrap(
-                self._plan, index, self._workspace, machine(group is not None), args
-            )
+            seen = machine(group is not None)
+            built = sandbox.wrap(self._plan, index, self._workspace, seen, args)
             fill(args, built.env_file)
             argv = built.argv[:1] + ["--json-status-fd", str(status_end)] + built.argv[1:]
             start, follower, adopts = started(), Follower(self._watch, _stop), adopt()
@@ -60,18 +59,11 @@ class Programs:
             os.close(status_end)
             os.close(args)
         # bubblewrap does not wait for the process that waits for the command.
-        rest = reap_adopted() if adopts else None
+        used = _summed(ended, reap_adopted()) if adopts else None
         with os.fdopen(status, "rb") as file:
             began = b'"exit-code"' in file.read()
-        ran = Ran(
-            ended.code,
-            start,
-            rest.peak_memory_bytes if rest else None,
-            rest.cpu_seconds + ended.cpu_seconds if rest else None,
-            warnings=tuple(built.warnings),
-            verdict=follower.verdict,
-        )
-        return judge(_metered(ran, group), began, streams.stderr.last())
+        ran = Ran(ended.code, start, warnings=tuple(built.warnings), verdict=follower.verdict)
+        return judge(_metered(ran, group, used), began, streams.stderr.last())
 
     def _group(self, index: int) -> Optional[Group]:
         limits = self._plan.limits
@@ -169,13 +161,18 @@ def _joined(argv: List[str], group: Optional[Group]) -> List[str]:
     return [SHELL, "-c", _JOIN, "sh", " ".join(group.folders)] + argv
 
 
-def _metered(ran: Ran, group: Optional[Group]) -> Ran:
+def _summed(first: Exit, rest: Exit) -> Exit:
+    return rest._replace(code=first.code, cpu_seconds=first.cpu_seconds + rest.cpu_seconds)
+
+
+def _metered(ran: Ran, group: Optional[Group], used: Optional[Exit]) -> Ran:
+    """With the figures of the group, or else those of the processes, where all were seen."""
     if group is None:
-        return ran
+        return ran if used is None else ran._replace(**_figures(used))
     usage, killed = group.usage(), group.killed_for_memory()
     group.remove()
-    return ran._replace(
-        peak_memory_bytes=usage.peak_memory_bytes,
-        cpu_seconds=usage.cpu_seconds,
-        out_of_memory=killed,
-    )
+    return ran._replace(out_of_memory=killed, **_figures(usage))
+
+
+def _figures(used: Union[Exit, Usage]) -> Dict[str, Any]:
+    return {"peak_memory_bytes": used.peak_memory_bytes, "cpu_seconds": used.cpu_seconds}
