@@ -27,7 +27,11 @@ _MONGODB_URI = pytest.StashKey[str]()
 _MONGODB_VARIABLE = "TESP_TEST_MONGODB_URI"
 
 # Each brings fixtures of its own.
-_FIXTURES = ("tests.peers.staging_fixtures", "tests.peers.server_fixtures")
+_FIXTURES = (
+    "tests.peers.staging_fixtures",
+    "tests.peers.server_fixtures",
+    "tests.peers.snakemake_fixtures",
+)
 pytest_plugins = [name for name in _FIXTURES if find_spec(name)]
 
 

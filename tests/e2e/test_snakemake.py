@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ from tests.peers.gate import Gate
 from tests.peers.room import wait_until
 from tests.peers.s3_server import S3Server
 from tests.peers.server_fixtures import StartServer
-from tests.peers.snakemake import Run, Snakemake
+from tests.peers.snakemake import Run, StartRun
 from tests.peers.tesp_server import TespServer
 
 TEXT = "a rose is a rose is a rose\nand a daisy is a daisy\nand that is that\n" * 40
-StartRun = Callable[..., Run]
 
 
 @pytest.fixture
@@ -32,21 +30,6 @@ def server(start_server: StartServer) -> TespServer:
 
 def server_settings() -> dict[str, Any]:
     return {**snakemake.server_settings(), "dispatch": {"lease_seconds": 2.0}}
-
-
-@pytest.fixture
-def start_run(tmp_path: Path, s3_server: S3Server, s3_bucket: str) -> Iterator[StartRun]:
-    runs: list[Run] = []
-
-    def start(server: TespServer, workflow: str, *options: str, **changes: str) -> Run:
-        places = {"s3_url": s3_server.url, "bucket": s3_bucket, **changes}
-        client = Snakemake(tmp_path / "workflow", server.url, **places)
-        runs.append(client.start(workflow, *options))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        run.end()
 
 
 @pytest.fixture
@@ -81,8 +64,26 @@ def report() -> str:
 def test_a_workflow_of_four_rules_leaves_its_results_in_s3(
     server: TespServer, start_run: StartRun, objects: Objects
 ) -> None:
+    results_are_right(server, start_run, objects)
+
+
+def test_the_same_workflow_runs_in_containers_of_an_image_with_snakemake(
+    start_server: StartServer,
+    docker_settings: dict[str, Any],
+    snakemake_image: str,
+    start_run: StartRun,
+    objects: Objects,
+) -> None:
+    server = start_server(**docker_settings)
+    results_are_right(server, start_run, objects, image=snakemake_image)
+
+
+def results_are_right(
+    server: TespServer, start_run: StartRun, objects: Objects, **changes: str
+) -> None:
+    """Run the workflow, and look at what it leaves."""
     objects.put("text.txt", TEXT)
-    run = start_run(server, "words")
+    run = start_run(server, "words", **changes)
     assert run.wait() == 0, run.output()
     assert objects.get("report.txt") == report()
     assert len(run.tasks()) == 6

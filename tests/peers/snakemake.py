@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,9 @@ class Run:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+StartRun = Callable[..., Run]
 
 
 @dataclass(frozen=True)
