@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from tesp.errors import StoreError
 from tesp.store import Store
@@ -21,6 +22,7 @@ class Relay:
         self._holder = holder
         self._lease_seconds = lease_seconds
         self._nudged = asyncio.Event()
+        self._prolong_at = 0.0
 
     def nudge(self) -> None:
         """There may be new events."""
@@ -43,7 +45,7 @@ class Relay:
         """Move what there is, if the lease is ours; whether anything moved."""
         moved = 0
         try:
-            while await self._store.hold(_LEASE, self._holder, self._lease_seconds):
+            while await self._held():
                 batch = await self._store.relay()
                 moved += batch
                 if not batch:
@@ -51,3 +53,12 @@ class Relay:
         except StoreError as error:
             _log.warning("Events wait in the outbox: %s", error)
         return moved > 0
+
+    async def _held(self) -> bool:
+        """Whether the lease is ours; it is prolonged when a third of it has passed."""
+        now = time.monotonic()
+        if now >= self._prolong_at:
+            held = await self._store.hold(_LEASE, self._holder, self._lease_seconds)
+            self._prolong_at = now + self._lease_seconds / 3 if held else now
+            return held
+        return True
