@@ -12,9 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tesp.errors import SettingsError
+from tesp.tes import paths
 
 # TESP_ variables that are no settings: where to look, and what the command line speaks with.
 _OTHER_VARIABLES = frozenset(
@@ -114,11 +123,22 @@ class ContainerSettings(_Section):
 
 
 class FileRoot(_Section):
-    """A directory that file:// URLs may reach. `shared`: bound in place, never copied."""
+    """A directory that file:// URLs may reach. `shared`: the machines that run tasks see it at
+    the same path, and tasks see it in place: it is bound, never copied."""
 
     path: Path
     writable: bool = True
     shared: bool = False
+
+    @model_validator(mode="after")
+    def _can_be_bound(self) -> "FileRoot":
+        if not self.shared:
+            return self
+        if not self.path.is_absolute() or ".." in self.path.parts:
+            raise ValueError(f"{self.path} is shared and no absolute path")
+        if message := paths.reserved(paths.parts(str(self.path))):
+            raise ValueError(f"{self.path} cannot be shared: it {message}")
+        return self
 
 
 class S3Access(_Section):
@@ -150,6 +170,19 @@ class StagingSettings(_Section):
     ftp: tuple[HostAccess, ...] = ()
     tries: int = Field(5, ge=1)
     timeout_seconds: float = Field(60.0, gt=0, description="Silence after which a peer is dead")
+
+    @field_validator("files")
+    @classmethod
+    def _keep_their_promises(cls, roots: tuple[FileRoot, ...]) -> tuple[FileRoot, ...]:
+        for outer in (root for root in roots if root.shared):
+            for inner in roots:
+                inside = outer.path in inner.path.parents
+                if inside and (inner.shared, inner.writable) != (True, outer.writable):
+                    raise ValueError(
+                        f"tasks see all of the shared {outer.path}: what lies in it, as "
+                        f"{inner.path} does, must be shared and as writable"
+                    )
+        return roots
 
 
 class LoggingSettings(_Section):

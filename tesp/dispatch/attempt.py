@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tesp.backends import Backend, Ended, Job, Seen
+from tesp.dispatch.binding import JobFiles, bring_in_place, resting, with_real_sources
 from tesp.dispatch.layout import layout_of
 from tesp.dispatch.lease import Lease
 from tesp.dispatch.planning import plan_of, with_input_types, with_output_types
@@ -46,7 +47,7 @@ class AttemptRun:
         self._backend = backend
         self._tools = tools
         self._record = Record(claim, lease, tools.store)
-        self._layout = layout_of(self._record.task)
+        self._layout = layout_of(self._record.task, tools.storages.place)
 
     async def run(self) -> None:
         """Run until the attempt has ended, the lease is lost, or the task is canceled."""
@@ -94,7 +95,9 @@ class AttemptRun:
         job = self._job()
         plan = self._plan()
         if self._record.phase is Phase.SUBMITTING:
-            await self._backend.submit(job, plan)
+            await self._backend.submit(
+                job, await with_real_sources(self._tools.storages.shared, plan)
+            )
         ended = await self._watch(job)
         if ended.result is None:
             return _vanished(ended)
@@ -125,11 +128,13 @@ class AttemptRun:
         await self._check_room(workspace)
         for directory in self._layout.directories:
             await workspace.make_directory(directory)
+        types = await bring_in_place(self._tools.storages.shared, self._layout, workspace)
         done = await stage_in(
             self._tools.storages, self._layout.downloads, workspace, self._tools.transfers
         )
-        if done:
-            record.task = with_input_types(record.task, [d.type for d in done])
+        types |= {d.field: b.type for d, b in zip(self._layout.downloads, done, strict=True)}
+        if types:
+            record.task = with_input_types(record.task, types)
             record.report = record.report.know(input_bytes=str(sum(d.bytes for d in done)))
         await record.advance(Phase.SUBMITTING)
 
@@ -186,21 +191,21 @@ class AttemptRun:
         return missing_outputs(outcome, plan.outputs, result)
 
     async def _upload(self, found: Sequence[Found]) -> str | None:
-        """Send files out; a sentence where it failed."""
-        record = self._record
+        """Send files out that are not where they are to go; a sentence where it failed."""
+        record, storages = self._record, self._tools.storages
         await record.advance(Phase.UPLOADING)
         uploads = uploads_of(record.task.outputs or [], found)
-        workspace = self._backend.workspace(self._job())
+        files = JobFiles(self._backend.workspace(self._job()), storages)
+        here = await resting(storages.shared, uploads)
+        moved = [u for u in uploads if u not in here]
         sent: list[Uploaded] = []
         try:
-            await stage_out(
-                self._tools.storages, uploads, workspace, self._tools.transfers, sent.append
-            )
+            await stage_out(storages, moved, files, self._tools.transfers, sent.append)
         except StagingError as error:
             return str(error)
         finally:
             arrived = {(u.path, u.url) for u in sent}
-            done = [u for u in uploads if (u.path, u.url) in arrived]
+            done = [u for u in uploads if u in here or (u.path, u.url) in arrived]
             record.report = record.report.sent(output_log(u) for u in done)
         return None
 

@@ -1,6 +1,6 @@
 """The runner's plan for a task, and what staging and running found out of its files. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tesp.dispatch.layout import Layout
 from tesp.runner.plan import Limits, Plan, Runtime
@@ -34,10 +34,11 @@ def _limits(needs: Needs) -> Limits:
     )
 
 
-def with_input_types(task: TaskSubmission, types: Sequence[FileType]) -> TaskSubmission:
-    """The task with the types that its inputs turned out to have."""
+def with_input_types(task: TaskSubmission, types: Mapping[str, FileType]) -> TaskSubmission:
+    """The task with the types that its inputs turned out to have, each under its field."""
     inputs = [
-        i.model_copy(update={"type": t}) for i, t in zip(task.inputs or (), types, strict=True)
+        item.model_copy(update={"type": types[f"inputs[{number}]"]})
+        for number, item in enumerate(task.inputs or ())
     ]
     return task.model_copy(update={"inputs": inputs}) if inputs else task
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tesp.runner.plan import Found
 from tesp.staging import Upload
 from tesp.staging.urls import below
+from tesp.tes.braces import base_of
 from tesp.tes.models import Output, OutputFileLog
 
 
@@ -21,7 +22,8 @@ def _url(output: Output, found: Found) -> str:
     """A directory's or a wildcard's files go below its URL; so does a file whose URL ends
     in `/`, under its own name."""
     if found.name:
-        return below(output.url, found.name)
+        named = base_of(output.path, output.url)
+        return below(named[1] if named else output.url, found.name)
     if output.url.endswith("/"):
         return below(output.url, posixpath.basename(found.path))
     return output.url

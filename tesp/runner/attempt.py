@@ -6,7 +6,7 @@ import time
 from typing import Any, List, Optional
 
 from tesp.runner import outputs, workspace
-from tesp.runner.execution import Ran, open_streams
+from tesp.runner.execution import Ran, check_sources, open_streams
 from tesp.runner.failure import Ended, Failure
 from tesp.runner.files import Tree
 from tesp.runner.plan import (
@@ -88,6 +88,7 @@ class Attempt:
 
     def _execute(self) -> None:
         self._watch.check()
+        check_sources(self._plan.mounts)
         self._runtime = self._choose()
         for index, executor in enumerate(self._plan.executors):
             self._watch.check()

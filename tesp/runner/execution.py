@@ -5,9 +5,9 @@ import time
 from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from tesp.runner.failure import Failure
-from tesp.runner.files import Refused, Tree, Uncovered
+from tesp.runner.files import Refused, Tree, Uncovered, open_source
 from tesp.runner.plan import RUNTIME_ERROR, TAILS_DIR, Mount, Plan
-from tesp.runner.process import Exit, kill, pump, spawn
+from tesp.runner.process import Exit, encode, kill, pump, spawn
 from tesp.runner.streams import Capture
 from tesp.runner.watch import Watch
 
@@ -68,6 +68,18 @@ def _open_stdin(tree: Tree, path: Optional[str]) -> int:
             "stdin %s cannot be read: %s. Name an input, or what an"
             " earlier executor wrote." % (path, error),
         ) from error
+
+
+def check_sources(mounts: Sequence[Mount]) -> None:
+    """See that what is bound from outside the workspace is still what was meant; raises Failure."""
+    for mount in mounts:
+        if mount.source.startswith("/"):
+            try:
+                os.close(open_source(encode(mount.source)))
+            except (Refused, OSError) as error:
+                raise Failure(
+                    RUNTIME_ERROR, "%s cannot be shown to the task: %s." % (mount.source, error)
+                ) from error
 
 
 class Follower:

@@ -30,22 +30,46 @@ def open_regular(workspace: str, file: str) -> BinaryIO:
     `file` is Found.file: relative to the workspace, or absolute and then free of links. Raises
     FileNotFoundError, or Refused where there is a link, a `..` or no regular file.
     """
-    parts = [p for p in encode(file).split(b"/") if p]
-    if b".." in parts or b"." in parts or not parts:
-        raise Refused("%r is not a plain path" % file)
-    fd = os.open(b"/" if file.startswith("/") else encode(workspace), os.O_PATH | os.O_CLOEXEC)
+    fd = _open_plain(b"/" if file.startswith("/") else encode(workspace), file)
     try:
-        for part in parts:
-            below = os.open(part, _LOOK, dir_fd=fd)
-            os.close(fd)
-            fd = below
-            if stat.S_ISLNK(os.fstat(fd).st_mode):
-                raise Refused("%r leads through a symbolic link" % file)
         return open_spot(fd, file)
-    except NotADirectoryError:
-        raise FileNotFoundError(file) from None
     finally:
         os.close(fd)
+
+
+def open_source(source: bytes) -> int:
+    """An O_PATH descriptor of a mount's source. One outside the workspace was free of links
+    when the task was planned; others may have put some in it since."""
+    if source.startswith(b"/") and source.strip(b"/"):
+        return _open_plain(b"/", source.decode("utf-8", "surrogateescape"))
+    return os.open(source, os.O_PATH | os.O_CLOEXEC)
+
+
+def _open_plain(base: bytes, path: str) -> int:
+    """An O_PATH descriptor of what is at a path below `base` that leads through no link."""
+    parts = [p for p in encode(path).split(b"/") if p]
+    if b".." in parts or b"." in parts or not parts:
+        raise Refused("%r is not a plain path" % path)
+    fd = os.open(base, os.O_PATH | os.O_CLOEXEC)
+    for part in parts:
+        try:
+            below = _open_below(fd, part, path)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _open_below(held: int, part: bytes, path: str) -> int:
+    """Open one component, which must be no link."""
+    try:
+        fd = os.open(part, _LOOK, dir_fd=held)
+    except NotADirectoryError:
+        raise FileNotFoundError(path) from None
+    if stat.S_ISLNK(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Refused("%r leads through a symbolic link" % path)
+    return fd
 
 
 def open_spot(fd: int, name: str) -> BinaryIO:
@@ -77,8 +101,7 @@ class Tree:
         self.writable: Set[Tuple[bytes, ...]] = set()
         for mount in mounts:
             target = parts_of(encode(mount.target))
-            source = os.path.realpath(mount.source) if mount.source[:1] == "/" else mount.source
-            self._sources[target] = encode(source)
+            self._sources[target] = encode(mount.source)
             self._above.update(target[:i] for i in range(len(target)))
             if mount.writable:
                 self.writable.add(target)
@@ -220,7 +243,7 @@ class _Walk:
     def _enter_root(self) -> None:
         source = self._tree.source(())
         if source is not None:
-            self._steps.append(Spot(os.open(source, os.O_PATH | os.O_CLOEXEC), b"/", source))
+            self._steps.append(Spot(open_source(source), b"/", source))
 
     def _here(self) -> Spot:
         return self._steps[-1] if self._steps else Spot(None, b"/", b"")
@@ -237,7 +260,7 @@ class _Walk:
         path = here.path.rstrip(b"/") + b"/" + part
         source = self._tree.source(parts_of(path))
         if source is not None:
-            self._steps.append(Spot(os.open(source, os.O_PATH | os.O_CLOEXEC), path, source))
+            self._steps.append(Spot(open_source(source), path, source))
         elif here.fd is None:
             if not self._tree.is_above(parts_of(path)):
                 raise self._outside(asked)

@@ -5,7 +5,7 @@ import stat
 from typing import List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from tesp.runner.files import Refused, Spot, Tree, Uncovered, shown
-from tesp.runner.patterns import is_pattern, literal, matcher
+from tesp.runner.patterns import alternatives, is_pattern, literal, matcher
 from tesp.runner.plan import Found, Output
 from tesp.runner.process import encode
 
@@ -64,8 +64,25 @@ class _Search:
         if not self._output.pattern:
             self._take(encode(self._output.path), self._output.path.rstrip("/"), single=True)
             return
-        for path in self._expand(self._output.path):
+        for path in self._matches():
             self._take(path, self._output.prefix or "", single=False)
+
+    def _matches(self) -> List[bytes]:
+        """What matches the path as it stands; else what matches the alternatives in it."""
+        found, others = self._expand(self._output.path), alternatives(self._output.path)
+        if not others or any(self._exists(path) for path in found):
+            return found
+        matches = [path for other in others for path in self._expand(other)]
+        return sorted(set(matches))
+
+    def _exists(self, path: bytes) -> bool:
+        try:
+            _close(self._tree.resolve(path))
+        except FileNotFoundError:
+            return False
+        except Refused:
+            return True  # to be told of when it is taken
+        return True
 
     def _take(self, path: bytes, base: str, single: bool) -> None:
         try:

@@ -1,7 +1,10 @@
-"""POSIX wildcards of one path component: XCU 2.13, pattern matching notation."""
+"""POSIX wildcards of one path component: XCU 2.13, pattern matching notation; and `{a,b}`."""
 
 import re
-from typing import Callable, Tuple
+from typing import Callable, List, Tuple
+
+MOST_ALTERNATIVES = 1000
+_ALTERNATIVES = r"\{([^{},/]*(?:,[^{},/]*)+)\}"
 
 _CLASSES = {
     "alpha": "a-zA-Z",
@@ -33,6 +36,20 @@ def matcher(component: str) -> Callable[[str], bool]:
         return (dotted or not name.startswith(".")) and pattern.fullmatch(name) is not None
 
     return matches
+
+
+def alternatives(path: str) -> List[str]:
+    """The paths that one with `{a,b}` stands for; none where it has no such thing, or too many."""
+    todo, found = [path], []  # type: List[str], List[str]
+    while todo and len(todo) + len(found) <= MOST_ALTERNATIVES:
+        text = todo.pop()
+        group = re.search(_ALTERNATIVES, text)
+        if group is None:
+            found.append(text)
+        else:
+            start, end = group.span()
+            todo += [text[:start] + choice + text[end:] for choice in group.group(1).split(",")]
+    return [] if todo or found == [path] else sorted(set(found))
 
 
 def literal(component: str) -> str:

@@ -36,6 +36,15 @@ class Entry:
     size: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a URL lies in a shared root: `path` and `root` are absolute, as they are named."""
+
+    path: str
+    root: str
+    writable: bool
+
+
 class Storage(Protocol):
     """One kind of place that URLs point to. Errors are those of tesp.errors.StagingError."""
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from tesp.errors import AccessRefused, SourceMissing, StagingError, UnsupportedUrl
 from tesp.settings import FileRoot
-from tesp.staging import Chunks, Entry, Stream, disk, tree
+from tesp.staging import Chunks, Entry, Place, Stream, disk, tree
 from tesp.staging.supply import Supply
 from tesp.staging.urls import below, scheme
 
@@ -29,8 +29,29 @@ class FileStorage:
         self._allowed(_path(url), [r.path.absolute() for r in self._roots], url, writing)
 
     def locations(self) -> list[str]:
-        """The roots that exist."""
-        return [f"file://{quote(str(r.path.absolute()))}" for r in self._roots if r.path.is_dir()]
+        """The roots that a job reaches itself, to read and to write: a client that finds a
+        directory in one may count on a live mount."""
+        live = [r.path for r in self._roots if r.shared and r.writable and r.path.is_dir()]
+        return [f"file://{quote(str(path))}" for path in live]
+
+    def place(self, url: str) -> Place | None:
+        """Where a URL lies, if that is in a shared root."""
+        try:
+            path = _path(url)
+        except UnsupportedUrl:
+            return None
+        for root in self._roots:
+            if path.is_relative_to(root.path.absolute()):
+                there = Place(str(path), str(root.path), root.writable)
+                return there if root.shared else None
+        return None
+
+    def resolve(self, url: str, *, writing: bool) -> tuple[Path, Path]:
+        """The real root and the real path of a URL, all links followed; AccessRefused where
+        they lead out of the roots. Blocking."""
+        self.check(url, writing=writing)
+        real = Path(os.path.realpath(_path(url)))
+        return self._allowed(real, self._real_roots(), url, writing), real
 
     @asynccontextmanager
     async def open(self, url: str, start: int = 0, tag: str | None = None) -> AsyncIterator[Stream]:

@@ -4,11 +4,12 @@ import asyncio
 
 from tesp.errors import UnsupportedUrl
 from tesp.settings import StagingSettings
-from tesp.staging import FileType, Storage
+from tesp.staging import FileType, Place, Storage
 from tesp.staging.file import FileStorage
 from tesp.staging.ftp import FtpStorage
 from tesp.staging.http import HttpStorage
 from tesp.staging.s3 import S3Storage
+from tesp.staging.shared import SharedFiles
 from tesp.staging.urls import scheme, shown
 
 
@@ -18,8 +19,10 @@ class Storages:
     def __init__(self, settings: StagingSettings) -> None:
         silence = settings.timeout_seconds
         self.tries = settings.tries
+        files = FileStorage(settings.files)
+        self.shared = SharedFiles(files)
         self._all: tuple[Storage, ...] = (
-            FileStorage(settings.files),
+            files,
             HttpStorage(settings.http, silence),
             FtpStorage(settings.ftp, silence),
             S3Storage(settings.s3, silence, settings.tries),
@@ -44,6 +47,10 @@ class Storages:
                 f"{shown(url)}: a DIRECTORY cannot be read over {scheme(url)}, which has no "
                 "listing; give each file an input of its own, or use s3, ftp or file"
             )
+
+    def place(self, url: str) -> Place | None:
+        """Where a URL lies in a shared root, if it does."""
+        return self.shared.place(url) if scheme(url) == "file" else None
 
     def locations(self) -> list[str]:
         """URL prefixes to advertise in service-info."""

@@ -34,3 +34,27 @@ def test_every_dependency_is_pinned_without_an_address() -> None:
 def test_what_the_sandbox_shows_beside_usr_is_named_by_a_plain_path(path: str) -> None:
     with pytest.raises(SettingsError, match=r"containers\.sandbox_paths: .*absolute"):
         parse({"containers": {"sandbox_paths": [path]}})
+
+
+@pytest.mark.parametrize(
+    ("roots", "said"),
+    [
+        ([{"path": "work", "shared": True}], "no absolute path"),
+        ([{"path": "/srv/../work", "shared": True}], "no absolute path"),
+        ([{"path": "/usr/share", "shared": True}], "image's own"),
+        (
+            [{"path": "/srv", "shared": True}, {"path": "/srv/locked", "writable": False}],
+            "as writable",
+        ),
+    ],
+)
+def test_a_shared_root_that_would_break_a_promise_stops_the_start(
+    roots: list[dict[str, object]], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse({"staging": {"files": roots}})
+
+
+def test_a_root_inside_a_shared_one_may_be_shared_alike() -> None:
+    roots = [{"path": "/srv", "shared": True}, {"path": "/srv/more", "shared": True}]
+    assert len(parse({"staging": {"files": roots}}).staging.files) == 2

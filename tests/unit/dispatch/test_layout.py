@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from tesp.dispatch.layout import layout_of
+from tesp.dispatch.layout import Layout, layout_of
+from tesp.dispatch.places import Bound, Link
 from tesp.runner.plan import Mount
+from tesp.staging import Place
 from tesp.tes.models import TaskSubmission
 
 
@@ -104,3 +106,142 @@ def test_content_switches_the_url_off_and_empty_content_is_an_empty_file() -> No
         )
     )
     assert [(d.url, d.content) for d in layout.downloads] == [(None, "hi"), (None, "")]
+
+
+def shared(url: str) -> Place | None:
+    """/data is shared and writable, /ref shared and read-only."""
+    path = url.removeprefix("file://")
+    root = next((r for r in ("/data", "/ref") if path == r or path.startswith(f"{r}/")), None)
+    return Place(path, root, root == "/data") if root else None
+
+
+def seen(**fields: Any) -> Layout:
+    return layout_of(task(**fields), shared)
+
+
+def test_an_input_in_a_shared_root_is_bound_and_never_downloaded() -> None:
+    layout = seen(inputs=[{"path": "/in/a", "url": "file:///data/x/a", "type": "FILE"}])
+    assert layout.mounts == (Mount("/data/x/a", "/in/a", False),)
+    assert layout.downloads == ()
+    assert layout.places == (Bound("inputs[0]", "/data/x/a"),)
+
+
+def test_a_directory_input_is_as_writable_as_its_root() -> None:
+    layout = seen(
+        inputs=[
+            {"path": "/data/store", "url": "file:///data/store", "type": "DIRECTORY"},
+            {"path": "/genome", "url": "/ref/genome", "type": "DIRECTORY"},
+        ]
+    )
+    assert layout.mounts == (
+        Mount("/data/store", "/data/store", True),
+        Mount("/ref/genome", "/genome", False),
+    )
+
+
+def test_content_beside_a_shared_url_is_a_file_of_its_own() -> None:
+    layout = seen(inputs=[{"path": "/in/a", "url": "/data/a", "content": "x"}])
+    assert layout.mounts == (Mount("inputs/0", "/in/a", False),)
+    assert layout.places == ()
+
+
+NEXTFLOW: dict[str, Any] = {
+    "inputs": [
+        {"path": "/work/.command.sh", "url": "/data/work/3a/.command.sh", "type": "FILE"},
+        {"path": "/work/a.bam", "url": "/data/work/11/a.bam", "type": "FILE"},
+    ],
+    "outputs": [
+        {"path": "/work/.exitcode", "url": "/data/work/3a/.exitcode"},
+        {"path": "/work/*.bai", "path_prefix": "/work", "url": "/data/work/3a"},
+        {"path": "/work/d/{a,b}.txt", "url": "/data/work/3a/d/{a,b}.txt"},
+    ],
+}
+
+
+def test_a_work_directory_that_inputs_and_outputs_share_is_bound_itself() -> None:
+    layout = seen(**NEXTFLOW)
+    assert layout.mounts == (
+        Mount("/data", "/data", False),
+        Mount("/data/work/3a", "/work", True),
+    )
+    assert layout.links == (Link("/data/work/3a/a.bam", "/data/work/11/a.bam", "inputs[1]"),)
+    assert (layout.downloads, layout.directories) == ((), ())
+    assert Bound("outputs", "/data/work/3a", made=True) in layout.places
+
+
+def with_more(**more: Any) -> Layout:
+    fields = {name: [*NEXTFLOW.get(name, []), *items] for name, items in more.items()}
+    return seen(**{**NEXTFLOW, **fields})
+
+
+def test_a_directory_is_not_bound_where_it_would_not_be_what_the_task_asked_for() -> None:
+    others = (
+        with_more(volumes=["/work/empty"]),
+        with_more(inputs=[{"path": "/work/c", "content": "x"}]),
+        with_more(outputs=[{"path": "/work/x", "url": "/data/elsewhere/x"}]),
+        with_more(outputs=[{"path": "/work/x", "url": "/data/work/3a/y"}]),
+        with_more(outputs=[{"path": "/work/x", "url": "/data/work/3a/"}]),
+        seen(outputs=NEXTFLOW["outputs"]),
+        seen(outputs=NEXTFLOW["outputs"], inputs=NEXTFLOW["inputs"][1:]),
+        seen(
+            inputs=[{"path": "/o/a", "url": "/ref/a"}],
+            outputs=[{"path": "/o/b", "url": "/ref/b"}],
+        ),
+    )
+    for layout in others:
+        (work,) = [m for m in layout.mounts if m.target in ("/work", "/o")]
+        assert work.source.startswith("roots/")
+        assert layout.links == ()
+
+
+def test_an_output_to_elsewhere_does_not_keep_the_directory_from_being_bound() -> None:
+    layout = with_more(outputs=[{"path": "/work/x", "url": "s3://b/x"}])
+    assert Mount("/data/work/3a", "/work", True) in layout.mounts
+
+
+def test_a_shared_input_inside_a_copied_root_has_a_mount_point_there() -> None:
+    layout = seen(
+        inputs=[{"path": "/work/in/a", "url": "/data/a"}],
+        outputs=[{"path": "/work/x", "url": "s3://b/x"}],
+    )
+    assert Mount("/data/a", "/work/in/a", False) in layout.mounts
+    assert layout.places == (Bound("inputs[0]", "/data/a", point="roots/0/in/a"),)
+
+
+def test_an_output_inside_a_writable_shared_input_is_written_there() -> None:
+    layout = seen(
+        inputs=[{"path": "/s", "url": "/data/store", "type": "DIRECTORY"}],
+        outputs=[{"path": "/s/out/x", "url": "s3://b/x"}],
+    )
+    assert layout.mounts == (Mount("/data/store", "/s", True),)
+    assert Bound("outputs", "/data/store/out", made=True) in layout.places
+    assert layout.directories == ()
+
+
+def test_an_input_inside_a_shared_one_is_seen_there_already() -> None:
+    layout = seen(
+        inputs=[
+            {"path": "/s", "url": "/data/store", "type": "DIRECTORY"},
+            {"path": "/s/x", "url": "/data/store/x"},
+            {"path": "/s/y", "url": "http://h/y"},
+        ]
+    )
+    assert layout.mounts == (Mount("/data/store", "/s", True), Mount("inputs/2", "/s/y", False))
+
+
+def test_a_directory_that_is_linked_into_a_work_directory_is_as_writable_as_its_root() -> None:
+    more = {"path": "/work/db", "url": "/data/work/00/db", "type": "DIRECTORY"}
+    layout = with_more(inputs=[more])
+    assert Mount("/data/work/00/db", "/data/work/00/db", True) in layout.mounts
+
+
+def test_alternatives_are_looked_for_below_the_directory_that_has_them() -> None:
+    output = {"path": "/o/d/{a,b}/x", "url": "s3://k/r/d/{a,b}/x"}
+    layout = layout_of(task(outputs=[output]))
+    assert (layout.outputs[0].pattern, layout.outputs[0].prefix) == (True, "/o/d")
+    assert [m.target for m in layout.mounts] == ["/o/d"]
+
+
+def test_braces_that_the_url_does_not_have_are_those_of_a_name() -> None:
+    layout = layout_of(task(outputs=[{"path": "/o/{a,b}", "url": "s3://k/both"}]))
+    assert not layout.outputs[0].pattern

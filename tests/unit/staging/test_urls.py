@@ -104,9 +104,18 @@ def test_a_directory_over_http_is_refused_for_reading_alone(storages: Storages) 
     storages.check("s3://bucket/d/", writing=False, type="DIRECTORY")
 
 
-def test_only_roots_that_exist_are_advertised(storages: Storages, tmp_path: Path) -> None:
-    locations = storages.locations()
-    assert f"file://{tmp_path}/open" in locations
-    assert not any("absent" in location for location in locations)
+def test_only_roots_that_jobs_reach_themselves_are_advertised(tmp_path: Path) -> None:
+    for name in ("copied", "shared", "readable"):
+        (tmp_path / name).mkdir()
+    roots = (
+        FileRoot(path=tmp_path / "copied"),
+        FileRoot(path=tmp_path / "shared", shared=True),
+        FileRoot(path=tmp_path / "readable", shared=True, writable=False),
+        FileRoot(path=tmp_path / "absent", shared=True),
+    )
+    access = (S3Access(bucket="mine"),)
+    locations = Storages(StagingSettings(files=roots, s3=access)).locations()
+    files = [location for location in locations if location.startswith("file://")]
+    assert files == [f"file://{tmp_path}/shared"]
     assert {"http://", "https://", "ftp://", "ftps://", "s3://mine"} <= set(locations)
     assert "s3://" not in locations
