@@ -44,14 +44,17 @@ def run() -> int:
     watch = Watch(plan.limits.time_seconds)
     watch.listen()
     orphans.sweep_in_background(plan)
-    watchdog = orphans.Watchdog(lambda: orphans.remove(plan))
+    watchdog = None
+    if orphans.needs_watchdog(plan):
+        watchdog = orphans.Watchdog(lambda: orphans.remove(plan))
     heartbeat = workspace.Heartbeat(plan.heartbeat_seconds)
     attempt = Attempt(plan, owner.label(), watch)
     result = attempt.carry_out()
     heartbeat.stop()
     workspace.write_result(result)
     attempt.tidy()
-    watchdog.dismiss()
+    if watchdog is not None:
+        watchdog.dismiss()
     return 0
 
 
