@@ -5,9 +5,10 @@ import time
 from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from tesp.runner.failure import Failure
-from tesp.runner.files import Refused, Tree, Uncovered, open_source
+from tesp.runner.files import Tree
 from tesp.runner.plan import RUNTIME_ERROR, TAILS_DIR, Mount, Plan
 from tesp.runner.process import Exit, encode, kill, pump, spawn
+from tesp.runner.spots import Refused, Uncovered, open_source
 from tesp.runner.streams import Capture
 from tesp.runner.watch import Watch
 

@@ -4,10 +4,11 @@ import os
 import stat
 from typing import List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from tesp.runner.files import Refused, Spot, Tree, Uncovered, shown
+from tesp.runner.files import Tree
 from tesp.runner.patterns import alternatives, is_pattern, literal, matcher
 from tesp.runner.plan import Found, Output
 from tesp.runner.process import encode
+from tesp.runner.spots import Refused, Spot, Uncovered, shown
 
 FILE, DIRECTORY = "FILE", "DIRECTORY"
 _KINDS = {

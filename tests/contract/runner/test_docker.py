@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tesp.runner import plan as p
-from tesp.runner.files import open_regular
 from tesp.runner.plan import Limits, Output
+from tesp.runner.spots import open_regular
 from tests.contract.runner.node import Node, Workspace, wait_for
 from tests.peers.docker_engine import DockerEngine
 from tests.peers.docker_registry import DockerRegistry

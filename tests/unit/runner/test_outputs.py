@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tesp.runner.files import Refused, Tree, Uncovered, open_regular
+from tesp.runner.files import Tree
 from tesp.runner.outputs import Manifest, collect
 from tesp.runner.plan import Mount, Output
+from tesp.runner.spots import Refused, Uncovered, open_regular
 
 
 @pytest.fixture
