@@ -182,7 +182,11 @@ def _directories(
 ) -> Iterable[str]:
     """The roots, all writable paths inside them, and the mount points of mounts in mounts; what
     is in a shared root is not made here."""
-    inner = {*_writable(task), *(clean(v) for v in task.volumes or ())}
+    workdirs = [clean(e.workdir) for e in task.executors if e.workdir]
+    inside = [w for w in workdirs if _holder(w, roots) is not None]
+    # A command makes what is below its own directory, and fails where `mkdir` finds it made.
+    inner = {p for p in _writable(task) if _holder(p, inside) in (None, p)}
+    inner |= {clean(v) for v in task.volumes or ()}
     yield from (source for source in roots.values() if not source.startswith("/"))
     for path in sorted(inner):
         if path not in roots:

@@ -5,7 +5,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from tesp.errors import SourceMissing, StagingError
+from tesp.errors import AccessRefused, SourceMissing, StagingError
 from tesp.staging import FileType, Place, disk, tree
 from tesp.staging.file import FileStorage
 
@@ -67,7 +67,10 @@ class SharedFiles:
         """Whether a URL is of this very file, so that nothing has to be moved."""
         if self._files.place(url) is None:
             return False
-        _, real = await disk.in_thread(self._files.resolve, url, writing=True)
+        try:
+            _, real = await disk.in_thread(self._files.resolve, url, writing=True)
+        except AccessRefused:
+            return False  # a link that leads elsewhere out here than it did in the container
         return str(real) == os.path.realpath(file)
 
 

@@ -245,3 +245,12 @@ def test_alternatives_are_looked_for_below_the_directory_that_has_them() -> None
 def test_braces_that_the_url_does_not_have_are_those_of_a_name() -> None:
     layout = layout_of(task(outputs=[{"path": "/o/{a,b}", "url": "s3://k/both"}]))
     assert not layout.outputs[0].pattern
+
+
+def test_what_is_below_the_working_directory_is_made_by_the_command() -> None:
+    outputs = [{"path": "/w/x", "url": "s3://b/x"}, {"path": "/w/sub/y", "url": "s3://b/y"}]
+    executor = {"image": "i", "command": ["x"]}
+    at_work = layout_of(task(outputs=outputs, executors=[{**executor, "workdir": "/w"}]))
+    elsewhere = layout_of(task(outputs=outputs, executors=[{**executor, "workdir": "/"}]))
+    assert at_work.directories == ("roots/0",)
+    assert elsewhere.directories == ("roots/0", "roots/0/sub")
