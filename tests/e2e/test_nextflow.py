@@ -1,5 +1,7 @@
 """Nextflow's requests, replayed: its files are there when it sees the end, and a run survives."""
 
+import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,50 @@ def test_ctrl_c_ends_a_task(run: Run, work: WorkDirectory, server: TespServer) -
     task.cancel()
     wait_until(task.poll, "its end is seen")
     assert server.state(task.id) == "CANCELED"
+
+
+@contextlib.contextmanager
+def small_disk(place: Path) -> Iterator[None]:
+    """A disk of 6 MB at that place."""
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def small_workspaces(tmp_path: Path) -> Iterator[None]:
+    """The first server's workspaces are on a small disk."""
+    with small_disk(tmp_path / "server-0" / "data" / "work"):
+        yield
+
+
+def test_nextflow_tells_of_a_disk_that_inputs_fill(
+    small_workspaces: None, run: Run, bucket: tuple[Bucket, S3Server]
+) -> None:
+    work = bucket[0]
+    work.write("up/large", b"0" * 9_000_000)
+    task = run(work).submit(Process("large", "true", {"large": "up/large"})).wait()
+    assert task.exit_status == 1
+    assert "inputs[2]" in task.message
+    assert "left on the disk" in task.message
+
+
+def test_nextflow_tells_of_a_disk_that_the_command_fills(
+    small_workspaces: None, run: Run, bucket: tuple[Bucket, S3Server]
+) -> None:
+    script = "head -c 9000000 /dev/zero >large"
+    task = run(bucket[0]).submit(Process("fills", script, {}, ["large"])).wait()
+    assert task.exit_status == 1
+    assert "No space left on device" in task.message
+
+
+def test_nextflow_tells_of_a_shared_disk_that_is_full(run: Run, tmp_path: Path) -> None:
+    work = SharedDirectory(tmp_path / "pipelines" / "small")
+    with small_disk(work.path):
+        script = "head -c 9000000 /dev/zero >large"
+        task = run(work).submit(Process("fills", script, {}, ["large"])).wait()
+        assert task.exit_status == 1
+        assert "No space left on device" in task.message
