@@ -41,6 +41,12 @@ def run() -> int:
             Result("", FAILED, reason=INTERNAL, message="The plan cannot be read: %r." % error)
         )
         return 0
+    _carry_out(plan, owner)
+    return 0
+
+
+def _carry_out(plan: Plan, owner: identity.Owner) -> None:
+    """From the first executor to the durable result, and then the room swept."""
     watch = Watch(plan.limits.time_seconds)
     watch.listen()
     orphans.sweep_in_background(plan)
@@ -55,7 +61,6 @@ def run() -> int:
     attempt.tidy()
     if watchdog is not None:
         watchdog.dismiss()
-    return 0
 
 
 def remove() -> int:
