@@ -94,6 +94,7 @@ def test_a_snakemake_workflow_aligns_and_merges_the_reads_as_by_hand(
         s3.upload_file(str(EXAMPLES / "reads" / name), s3_bucket, f"run-1/{name}")
     run = start_run(start_server(**snakemake.server_settings()), "genome")
     assert run.wait() == 0, run.output()
+    assert len(run.tasks()) == 5
     s3.download_file(s3_bucket, "run-1/lambda.bam", str(tmp_path / "theirs.bam"))
     expected = merged_by_hand(index, tmp_path)
     theirs = alignments(tmp_path / "theirs.bam")

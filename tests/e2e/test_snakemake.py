@@ -1,10 +1,12 @@
 """Snakemake's workflows as tasks, from its command to the results in S3."""
 
+import json
 import re
 import select
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -56,18 +58,19 @@ def states(server: TespServer, run: Run) -> set[str]:
     return {server.state(task) for task in run.tasks()}
 
 
+def story(server: TespServer, run: Run) -> str:
+    """What Snakemake and the tasks that failed have printed."""
+    tasks = [server.get(task) for task in run.tasks()]
+    failed = [json.dumps(task["logs"], indent=1) for task in tasks if task["state"] != "COMPLETE"]
+    return "\n".join([run.output(), *failed])
+
+
 def report() -> str:
     counted = sorted(Counter(TEXT.split()).items(), key=lambda word: (-word[1], word[0]))
     return "".join(f"{count} {word}\n" for word, count in counted)
 
 
-def test_a_workflow_of_four_rules_leaves_its_results_in_s3(
-    server: TespServer, start_run: StartRun, objects: Objects
-) -> None:
-    results_are_right(server, start_run, objects)
-
-
-def test_the_same_workflow_runs_in_containers_of_an_image_with_snakemake(
+def test_a_workflow_runs_in_containers_of_an_image_with_snakemake(
     start_server: StartServer,
     docker_settings: dict[str, Any],
     snakemake_image: str,
@@ -75,19 +78,19 @@ def test_the_same_workflow_runs_in_containers_of_an_image_with_snakemake(
     objects: Objects,
 ) -> None:
     server = start_server(**docker_settings)
-    results_are_right(server, start_run, objects, image=snakemake_image)
-
-
-def results_are_right(
-    server: TespServer, start_run: StartRun, objects: Objects, **changes: str
-) -> None:
-    """Run the workflow, and look at what it leaves."""
     objects.put("text.txt", TEXT)
-    run = start_run(server, "words", **changes)
-    assert run.wait() == 0, run.output()
+    run = start_run(server, "words", image=snakemake_image)
+    assert run.wait() == 0, story(server, run)
     assert objects.get("report.txt") == report()
     assert len(run.tasks()) == 6
     assert states(server, run) == {"COMPLETE"}
+
+
+def test_what_the_manual_installs_is_what_runs_here() -> None:
+    pins = (Path(snakemake.__file__).parent / "constraints" / "snakemake.txt").read_text().split()
+    named = [w for b in snakemake.blocks("sh", "pip ") for w in b.split() if "==" in w]
+    assert len(named) == 5
+    assert set(named) <= set(pins)
 
 
 def test_a_rule_that_fails_ends_the_run_and_its_own_words_are_in_the_logs_of_its_task(
@@ -131,24 +134,33 @@ def test_a_server_killed_in_the_middle_of_a_run_comes_back_and_the_run_goes_on(
         server.start()
         gate.release("/left")
         gate.release("/right")
-        assert run.wait() == 0, run.output()
+        assert run.wait() == 0, story(server, run)
     assert objects.get("joined.txt").split() == ["open", "/left", "open", "/right"]
     assert gate.arrived("/left") == gate.arrived("/right") == 1
 
 
-def test_an_s3_server_that_is_away_for_a_while_is_waited_for(
+def test_an_s3_server_that_goes_away_is_named_and_waited_for_with_more_retries(
     server: TespServer, start_run: StartRun, gate: Gate, objects: Objects, s3_server: S3Server
 ) -> None:
     with CuttingProxy(s3_server.port) as proxy:
         run = held(server, start_run, gate, s3_url=proxy.url)
-        before = proxy.connections
         proxy.cut_down += [0] * 1000
         proxy.cut()
         gate.release("/left")
         gate.release("/right")
-        wait_until(lambda: proxy.connections > before + 4, "both jobs have tried twice and more")
+        assert run.wait() == 1, run.output()
+        assert "Failed to store output in storage" in story(server, run)
+        assert f'from endpoint URL: \\"{proxy.url}' in story(server, run)
+        (patience,) = snakemake.blocks("sh", "--storage-s3-retries")
+        options = [patience.removeprefix("snakemake ... ").strip(), "--config", f"gate={gate.url}"]
+        before = proxy.connections
+        again = start_run(server, "held", *options, s3_url=proxy.url)
+        wait_until(lambda: proxy.connections > before, "it asks for its files")
+        # Without the option it gives up after two seconds.
+        back = time.monotonic() + 5
+        wait_until(lambda: time.monotonic() > back, "S3 is back")
         proxy.cut_down.clear()
-        assert run.wait() == 0, run.output()
+        assert again.wait() == 0, story(server, again)
     assert objects.get("joined.txt").split() == ["open", "/left", "open", "/right"]
 
 
@@ -157,7 +169,7 @@ def waiting(listener: socket.socket) -> bool:
     return bool(select.select([listener], [], [], 0)[0])
 
 
-def held(server: TespServer, start_run: StartRun, gate: Gate, **changes: str) -> Run:
+def held(server: TespServer, start_run: StartRun, gate: Gate, *options: str, **changes: str) -> Run:
     """A run with two jobs that stand at the gate."""
     gate.hold("/left")
     gate.hold("/right")

@@ -126,7 +126,8 @@ class Snakemake:
         run = block("sh", "--executor tes").rstrip()
         offline = block("sh", "PIP_NO_INDEX")
         variables, _, flags = offline.partition("snakemake ... ")
-        return " ".join([f"{variables}\n{run}", flags.strip(), *options])
+        often = "--seconds-between-status-checks 1"
+        return " ".join([f"{variables}\n{run}", flags.strip(), often, *options])
 
     def _env(self) -> dict[str, str]:
         return {
