@@ -9,14 +9,17 @@ import asyncio
 import json
 import multiprocessing
 import os
+import re
 import socket
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 import uvloop
 
+from tesp import interpreter
 from tesp.api import Parts, build_api
 from tesp.settings import ServerSettings
 from tesp.store.sqlite import SqliteStore
@@ -60,6 +63,7 @@ def serve(listener: socket.socket, directory: str) -> None:
         await uvicorn.Server(config).serve([listener])
         await store.close()
 
+    interpreter.tune()
     uvloop.run(run())
 
 
@@ -69,30 +73,72 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
     return head.encode() + body
 
 
-async def answer(reader: asyncio.StreamReader) -> bytes:
-    """The body of one answer; it must be a 200."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(head.decode())
-    length = next(h for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:"))
-    return await reader.readexactly(int(length.split(b":")[1]))
+class Client(asyncio.Protocol):
+    """Sends one request over and over on one connection; notes how long each answer took.
+
+    No streams, no tasks: what the client spends is taken from the server beside it.
+    """
+
+    def __init__(self, message: bytes, end: float) -> None:
+        self.times: list[float] = []
+        self.body = b""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._message, self._end = message, end
+        self._parts: list[bytes] = []
+        self._missing = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._send()
+
+    def _send(self) -> None:
+        self._start = time.perf_counter()
+        self._transport.write(self._message)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of an answer; its head must be in one piece and say 200."""
+        if not self._parts:
+            head, _, first = data.partition(b"\r\n\r\n")
+            length = re.search(rb"content-length: *([0-9]+)", head, re.IGNORECASE)
+            if not head.startswith(b"HTTP/1.1 200") or length is None:
+                self._transport.abort()
+                self.done.set_exception(RuntimeError(data.decode()))
+                return
+            self._missing = int(length[1])
+            data = first
+        self._parts.append(data)
+        self._missing -= len(data)
+        if self._missing == 0:
+            self._answered()
+
+    def _answered(self) -> None:
+        now = time.perf_counter()
+        self.times.append(now - self._start)
+        self.body = b"".join(self._parts)
+        self._parts.clear()
+        if now < self._end:
+            self._send()
+        else:
+            self._transport.close()
+            self.done.set_result(None)
+
+
+async def asked(port: int, message: bytes, connections: int, seconds: float) -> list[Client]:
+    """Send one message over and over on many connections; 0 seconds: once on each."""
+    loop, end = asyncio.get_running_loop(), time.perf_counter() + seconds
+    made = [
+        await loop.create_connection(lambda: Client(message, end), "127.0.0.1", port)
+        for _ in range(connections)
+    ]
+    clients = [client for _, client in made]
+    await asyncio.gather(*(client.done for client in clients))
+    return clients
 
 
 async def loaded(port: int, message: bytes, connections: int, seconds: float) -> list[float]:
-    """Send one message over and over on many connections; the time of each answer."""
-    end = time.perf_counter() + seconds
-
-    async def one() -> list[float]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        times = []
-        while (start := time.perf_counter()) < end:
-            writer.write(message)
-            await answer(reader)
-            times.append(time.perf_counter() - start)
-        writer.close()
-        return times
-
-    return [t for ts in await asyncio.gather(*(one() for _ in range(connections))) for t in ts]
+    """The time of each answer."""
+    return [t for client in await asked(port, message, connections, seconds) for t in client.times]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -104,9 +150,8 @@ def cpu_seconds(pid: int) -> float:
 async def measure(port: int, pid: int, connections: int, seconds: float) -> None:
     """Print a line for each kind of request."""
     post = request("POST", "/ga4gh/tes/v1/tasks", json.dumps(TASK).encode())
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(post)
-    task_id = json.loads(await answer(reader))["id"]
+    (client,) = await asked(port, post, connections=1, seconds=0)
+    task_id = json.loads(client.body)["id"]
     base = "/ga4gh/tes/v1"
     for label, message, at_once in (
         ("GET healthz", request("GET", "/healthz"), connections),

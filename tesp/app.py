@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from tesp import interpreter
 from tesp.api import Parts, build_api
 from tesp.backends import Backend, Capacity, package
 from tesp.backends.local import LocalBackend
@@ -54,6 +55,7 @@ def serve(
     Running jobs outlive it.
     """
     configure_logging(settings.logging)
+    interpreter.tune()
     uvloop.run(_serve(settings, role, announce, sockets))
 
 

@@ -17,7 +17,7 @@ _LEVELS = (
     ("tesp.errors", "tesp.runner.plan"),
     ("tesp.tes",),
     ("tesp.events", "tesp.settings"),
-    ("tesp.runner", "tesp.store", "tesp.staging", "tesp.bus", "tesp.logs"),
+    ("tesp.runner", "tesp.store", "tesp.staging", "tesp.bus", "tesp.logs", "tesp.interpreter"),
     ("tesp.backends",),
     ("tesp.dispatch", "tesp.agents", "tesp.ingress", "tesp.catalog"),
     ("tesp.api", "tesp.web"),

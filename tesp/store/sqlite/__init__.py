@@ -28,7 +28,6 @@ from tesp.store import (
     Written,
 )
 from tesp.store.sqlite import events, leases, pages, queues, tasks
-from tesp.store.sqlite.creations import Creation, together
 from tesp.store.sqlite.ownership import MOUNTS, Ownership, refuse_network
 from tesp.store.sqlite.readers import Readers
 from tesp.store.sqlite.schema import open_writer
@@ -49,7 +48,7 @@ class SqliteStore:
         self._clock = clock
         self._wakeups = Wakeups(clock, taken.wakes)
         self._readers = Readers(file, _READERS)
-        self._writer = Writer(taken.connection, self._wakeups.add, together)
+        self._writer = Writer(taken.connection, self._wakeups.add)
         self._last_owner: str | None = None
 
     @classmethod
@@ -77,11 +76,9 @@ class SqliteStore:
 
     async def create(self, task: NewTask) -> str:
         """Store a task with its first event."""
-        return (await self._writer.run(Creation([task], self._clock)))[0]
-
-    async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:
-        """As many creations, all or none."""
-        return await self._writer.run(Creation(new, self._clock)) if new else []
+        return await self._writer.run(
+            lambda db: Done(tasks.create(db, task, self._clock()), wake=_AT_ONCE)
+        )
 
     async def get(self, task_id: str, view: View) -> TaskText | None:
         """One task."""

@@ -27,20 +27,18 @@ _MOVE = "UPDATE log SET position = ? WHERE id = 1"
 
 def record(db: sqlite3.Connection, event: Event) -> None:
     """Store an event behind all others."""
-    db.execute(_INSERT, row(event))
-
-
-def row(event: Event) -> tuple[object, ...]:
-    """An event's row of `events`, without its sequence."""
-    return (
-        event.task,
-        event.number,
-        event.state,
-        event.time,
-        event.owner,
-        event.attempt,
-        event.name,
-        event.reason,
+    db.execute(
+        _INSERT,
+        (
+            event.task,
+            event.number,
+            event.state,
+            event.time,
+            event.owner,
+            event.attempt,
+            event.name,
+            event.reason,
+        ),
     )
 
 

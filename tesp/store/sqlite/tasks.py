@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from typing import Any
 
 from tesp.errors import Conflict
@@ -13,13 +12,11 @@ from tesp.tes.needs import Needs
 from tesp.tes.states import INITIAL, TERMINAL, State, Transition, target
 from tesp.tes.views import TaskText, View
 
-Row = tuple[object, ...]
-
 _DAY_SECONDS = 24 * 3600.0
 
 _INSERT_TASK = (
     "INSERT INTO tasks (id, owner, state, name, needs, attempt, epoch, events, due)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    " VALUES (?, ?, ?, ?, ?, 1, 0, 1, ?) ON CONFLICT DO NOTHING"
 )
 _INSERT_BODY = "INSERT INTO bodies (task, full, basic, warnings) VALUES (?, ?, ?, ?)"
 _INSERT_TAG = "INSERT INTO tags (task, key, value) VALUES (?, ?, ?)"
@@ -52,34 +49,16 @@ def create(db: sqlite3.Connection, task: NewTask, now: float) -> str:
             return known
         key = task.idempotency
         db.execute(_INSERT_KEY, (task.owner, key.key, key.digest, task.id, now))
-    if db.execute(_INSERT_TASK, row(task, now)).rowcount == 0:
+    needs = needs_text(task.needs)
+    columns = (task.id, task.owner, INITIAL, task.name, needs, now)
+    if db.execute(_INSERT_TASK, columns).rowcount == 0:
         raise Conflict(f"there is a task {task.id} already")
-    db.execute(_INSERT_BODY, body_row(task))
-    if task.tags:
-        db.executemany(_INSERT_TAG, tag_rows(task))
-    record(db, first_event(task, now))
-    return task.id
-
-
-def row(task: NewTask, now: float) -> Row:
-    """A new task's row of `tasks`."""
-    return (task.id, task.owner, INITIAL, task.name, needs_text(task.needs), 1, 0, 1, now)
-
-
-def body_row(task: NewTask) -> Row:
-    """A new task's row of `bodies`."""
     warnings = json.dumps(task.warnings) if task.warnings else None
-    return (task.id, task.body.full, task.body.basic, warnings)
-
-
-def tag_rows(task: NewTask) -> Sequence[Row]:
-    """A new task's rows of `tags`."""
-    return [(task.id, key, value) for key, value in task.tags.items()]
-
-
-def first_event(task: NewTask, now: float) -> Event:
-    """The event of a task's creation."""
-    return Event(task.id, 1, INITIAL, now, task.owner, 1, task.name)
+    db.execute(_INSERT_BODY, (task.id, task.body.full, task.body.basic, warnings))
+    if task.tags:
+        db.executemany(_INSERT_TAG, [(task.id, k, v) for k, v in task.tags.items()])
+    record(db, Event(task.id, 1, INITIAL, now, task.owner, 1, task.name))
+    return task.id
 
 
 def _known(db: sqlite3.Connection, owner: str, key: IdempotencyKey, now: float) -> str | None:
@@ -138,8 +117,8 @@ def needs_text(needs: Needs) -> str | None:
     """How needs are stored; none at all as nothing."""
     if needs == _NO_NEEDS:
         return None
-    # Not by asdict, which copies deeply: ten times as slow.
-    return json.dumps({name: getattr(needs, name) for name in needs.__slots__})
+    # Not by asdict, which copies deeply: several times as slow.
+    return json.dumps({name: getattr(needs, name) for name in Needs.__slots__})
 
 
 def needs_of(text: str | None) -> Needs:

@@ -49,10 +49,6 @@ class Job:
             self.future.set_result(self.done.value)
 
 
-Together = Callable[[sqlite3.Connection, Sequence[Job]], Sequence[Job]]
-"""Does in one go what it can of a group; gives back the other jobs."""
-
-
 def as_store_error(error: Exception) -> Exception:
     """What a caller gets to see of an error under the store."""
     if isinstance(error, sqlite3.Error | UnicodeEncodeError | OverflowError):
@@ -65,22 +61,17 @@ def as_store_error(error: Exception) -> Exception:
 class Writer:
     """Runs closures one after another in groups, each group in one durable transaction.
 
-    What a group may share it does together first, so a group's writes are in no order; that
-    is no matter, as none of their callers has been answered yet. A closure that raises is rolled back and fails alone: its group is then undone and run once
+    A closure that raises is rolled back and fails alone: its group is then undone and run once
     more with a savepoint around each, which would cost all others half of their speed. So a
     closure may run twice. A caller is answered after the commit of his group; one that is
     cancelled while he waits leaves his write to happen or not.
     """
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        notify: Callable[[Sequence[float]], None],
-        together: Together,
+        self, connection: sqlite3.Connection, notify: Callable[[Sequence[float]], None]
     ) -> None:
         """`notify` is called in the event loop with the times to wake at, after each commit."""
         self._connection = connection
-        self._together = together
         self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -116,11 +107,11 @@ class Writer:
     def _commit(self, group: list[Job]) -> list[Job]:
         """Give every job of the group its result or its error."""
         try:
-            self._transact(group, self._run)
+            self._transact(group, _run)
         except Exception:  # noqa: BLE001 - whose error it is comes out below
             self._undo()
             try:
-                self._transact(group, self._run_alone)
+                self._transact(group, _run_alone)
             except sqlite3.Error as error:
                 # A full disk, say: nothing of the whole group is stored.
                 self._undo()
@@ -128,19 +119,12 @@ class Writer:
                     job.fail(error)
         return group
 
-    def _transact(self, group: list[Job], run: Callable[[list[Job]], None]) -> None:
+    def _transact(self, group: list[Job], run: Callable[[sqlite3.Connection, Job], None]) -> None:
         if group:
             self._connection.execute("BEGIN IMMEDIATE")
-            run(group)
+            for job in group:
+                run(self._connection, job)
             self._connection.execute("COMMIT")
-
-    def _run(self, group: list[Job]) -> None:
-        for job in self._together(self._connection, group):
-            _run(self._connection, job)
-
-    def _run_alone(self, group: list[Job]) -> None:
-        for job in group:
-            _run_alone(self._connection, job)
 
     def _undo(self) -> None:
         if self._connection.in_transaction:
