@@ -1,6 +1,7 @@
 """Every call of a py-tes client, run by the interpreter that has it: JSON in, JSON out.
 
-In: {"url", "known": ids to get}. Out: what each call gave, as the client understood it.
+In: {"url", "known": ids to get}, or {"url", "ended": ids to wait for, "running": others}. Out:
+what each call gave, as the client understood it.
 """
 
 import json
@@ -52,18 +53,32 @@ def pages(client, view):
             return found
 
 
-def main():
-    asked = json.load(sys.stdin)
-    client = tes.HTTPClient(asked["url"], timeout=10)
+def views(client, task_ids):
+    """Each task in each view."""
+    return {i: {view: client.get_task(i, view).as_dict() for view in VIEWS} for i in task_ids}
+
+
+def look(client, asked):
+    """Only look at what is there, and wait for what has ended and for what has not."""
+    waited = {task_id: client.wait(task_id, timeout=5).state for task_id in asked["ended"]}
+    for task_id in asked["running"]:
+        try:
+            waited[task_id] = client.wait(task_id, timeout=1).state
+        except tes.utils.TimeoutError:
+            waited[task_id] = "timeout"
+    known = [*asked["ended"], *asked["running"]]
+    listed = {view: pages(client, view) for view in VIEWS}
+    return {"known": views(client, known), "pages": listed, "waited": waited}
+
+
+def every_call(client, known):
+    """Every call, on a task of its own and on those known."""
     made = client.create_task(a_task())
     answers = {
         "service_info": client.get_service_info().as_dict(),
         "made": made,
         "mine": client.get_task(made, "FULL").as_dict(),
-        "known": {
-            task_id: {view: client.get_task(task_id, view).as_dict() for view in VIEWS}
-            for task_id in asked["known"]
-        },
+        "known": views(client, known),
         "pages": {view: pages(client, view) for view in VIEWS},
         "canceled": client.cancel_task(made),
         "waited": client.wait(made, timeout=5).state,
@@ -73,6 +88,13 @@ def main():
         client.get_task("unknown", "MINIMAL")
     except requests.HTTPError as error:
         answers["unknown"] = str(error)
+    return answers
+
+
+def main():
+    asked = json.load(sys.stdin)
+    client = tes.HTTPClient(asked["url"], timeout=10)
+    answers = look(client, asked) if "ended" in asked else every_call(client, asked["known"])
     json.dump(answers, sys.stdout, default=str)
 
 
