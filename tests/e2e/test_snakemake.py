@@ -82,7 +82,7 @@ def test_a_workflow_runs_in_containers_of_an_image_with_snakemake(
     run = start_run(server, "words", image=snakemake_image)
     assert run.wait() == 0, story(server, run)
     assert objects.get("report.txt") == report()
-    assert len(run.tasks()) == 6
+    assert len(run.tasks()) == 5
     assert states(server, run) == {"COMPLETE"}
 
 
