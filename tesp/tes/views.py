@@ -5,8 +5,10 @@ on the way out: no page is parsed and dumped again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -36,8 +38,7 @@ class Text:
         return self.full if view is View.FULL or self.basic is None else self.basic
 
 
-@dataclass(frozen=True, slots=True)
-class TaskText:
+class TaskText(NamedTuple):
     """A stored task, ready to be shown: `body` and `logs` are empty in MINIMAL.
 
     `body` is the text of the document's members without braces (never empty otherwise);
@@ -49,7 +50,7 @@ class TaskText:
     state: State
     body: str = ""
     logs: str = ""
-    tails: Mapping[str, str] = field(default_factory=dict)
+    tails: Mapping[str, str] = MappingProxyType({})
 
 
 def render(task: TaskText, state: State | None = None) -> str:
