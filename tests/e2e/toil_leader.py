@@ -5,9 +5,9 @@ that the leader was told of, the mounts that it made of them, and each job's end
 """
 
 import json
-import os
 import sys
 import time
+from pathlib import Path
 
 import tes
 
@@ -16,10 +16,10 @@ ENDED = ("COMPLETE", "CANCELED", "EXECUTOR_ERROR", "SYSTEM_ERROR")
 
 def mounts_of(storages, path):
     """The job store as an input of every job, where the server says that it reaches it."""
-    url = "file://" + os.path.abspath(path)
+    url = f"file://{Path(path).absolute()}"
     if not any(url.startswith(base) for base in storages):
         return []
-    kind = "DIRECTORY" if os.path.isdir(path) else "FILE"
+    kind = "DIRECTORY" if Path(path).is_dir() else "FILE"
     return [tes.Input(url=url, path=path, type=kind)]
 
 

@@ -208,3 +208,20 @@ def test_a_file_is_created_with_its_parents_but_not_through_a_link_out(
         with pytest.raises(error):
             tree.create(path)
     assert not (tmp_path / "x").exists()
+
+
+def test_alternatives_are_looked_for_where_no_file_has_that_very_name(root: Path) -> None:
+    for name in ("x.bam", "x.bai", "{a,b}", "a"):
+        (root / name).write_text("x")
+    output = Output("/data/*.{bam,bai,cram}", "/data", pattern=True)
+    assert sorted(named(look(output)).values()) == ["x.bai", "x.bam"]
+    assert list(named(look(Output("/data/{a,b}", "/data", pattern=True))).values()) == ["{a,b}"]
+
+
+def test_a_link_on_the_way_to_a_mount_s_source_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "real" / "d").mkdir(parents=True)
+    (tmp_path / "real" / "d" / "f").write_text("x")
+    (tmp_path / "link").symlink_to("real")
+    for place, found in (("real", 1), ("link", 0)):
+        manifest = look(Output("/in/f"), mounts=[Mount(str(tmp_path / place / "d"), "/in")])
+        assert (len(manifest.found), len(manifest.refused)) == (found, 1 - found)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tesp.runner.patterns import is_pattern, matcher
+from tesp.runner.patterns import alternatives, is_pattern, matcher
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,20 @@ def test_a_component_matches_as_posix_says(
 )
 def test_only_wildcards_make_a_pattern(text: str, is_one: bool) -> None:
     assert is_pattern(text) is is_one
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/o/x.{bam,bai}", ["/o/x.bai", "/o/x.bam"]),
+        ("/o/{a,b}/{c,}", ["/o/a/", "/o/a/c", "/o/b/", "/o/b/c"]),
+        ("/o/{a,{b,c}}", ["/o/a", "/o/b", "/o/c"]),
+        ("/o/{a}", []),
+        ("/o/plain", []),
+        ("/o/" + "{a,b}" * 40, []),
+    ],
+)
+def test_alternatives_are_written_out_unless_there_are_too_many(
+    path: str, expected: list[str]
+) -> None:
+    assert alternatives(path) == expected
