@@ -55,7 +55,7 @@ def serve(listener: socket.socket, directory: str) -> None:
     async def run() -> None:
         store = await SqliteStore.open(Path(directory) / "tasks.sqlite")
         parts = Parts(
-            store, ServerSettings(), Limits(), lambda *_: None, list, lambda _: "anonymous"
+            store, store, ServerSettings(), Limits(), lambda *_: None, list, lambda _: "anonymous"
         )
         config = uvicorn.Config(
             build_api(parts), http="httptools", access_log=False, log_level="warning"

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 import uvicorn
@@ -16,7 +17,7 @@ import uvloop
 from fastapi import FastAPI
 
 from tesp import interpreter
-from tesp.api import Parts, build_api
+from tesp.api import Parts, Waiting, build_api
 from tesp.backends import Backend, Capacity, package
 from tesp.backends.local import LocalBackend
 from tesp.backends.local.detection import choose
@@ -169,6 +170,7 @@ def parts_of(settings: Settings, store: Store, storages: Storages) -> Parts:
     )
     return Parts(
         store=store,
+        log=store,
         settings=settings.server,
         limits=limits,
         check_url=lambda url, writing, type: storages.check(url, writing=writing, type=type),
@@ -200,9 +202,15 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=5,
             )
         )
+        self._waiting: Waiting = api.state.waiting
         self._settings = settings
         self._runtime = runtime
         self._announce = announce
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End; who waits for a task is answered now, or the end would wait for them."""
+        super().handle_exit(sig, frame)
+        self._waiting.end()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

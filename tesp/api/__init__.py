@@ -2,3 +2,4 @@
 
 from tesp.api.application import build_api as build_api
 from tesp.api.parts import Parts as Parts
+from tesp.api.waiting import Waiting as Waiting

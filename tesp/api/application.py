@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from tesp import __version__
 from tesp.api import problems
+from tesp.api.batches import Batches
 from tesp.api.dialects import Dialect, dialects
 from tesp.api.document import complete
 from tesp.api.pages import page_routes
@@ -16,6 +17,7 @@ from tesp.api.resources import Resource
 from tesp.api.service import Service
 from tesp.api.slashes import Slashes
 from tesp.api.tasks import Tasks
+from tesp.api.waiting import Waiting
 
 
 class Api(FastAPI):
@@ -39,9 +41,12 @@ def build_api(parts: Parts) -> FastAPI:
         redirect_slashes=False,
     )
     service = Service(parts)
+    # For the composition root, which ends it with the service.
+    waiting = api.state.waiting = Waiting(parts.log)
     both = dialects(parts.settings.legacy_states)
     for dialect in both:
-        api.router.routes.extend(_routes(dialect, Tasks(parts, dialect), service))
+        api.router.routes.extend(_routes(dialect, Tasks(parts, dialect, waiting), service))
+    api.router.routes.extend(_batch_routes(both[0], Batches(parts)))
     api.router.routes.append(Route("/healthz", Resource(GET=service.health)))
     api.router.routes.extend(page_routes())
     problems.install(api)
@@ -63,11 +68,19 @@ def _routes(dialect: Dialect, tasks: Tasks, service: Service) -> list[BaseRoute]
     ]
 
 
+def _batch_routes(current: Dialect, batches: Batches) -> list[BaseRoute]:
+    return [
+        Route(f"{current.prefix}/tasks:batch", Resource(POST=batches.create)),
+        Route(f"{current.prefix}/tasks:batchGet", Resource(POST=batches.get)),
+    ]
+
+
 def _allow_origins(api: FastAPI, origins: tuple[str, ...]) -> None:
     api.add_middleware(
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
+        expose_headers=["ETag", "Tesp-Wait"],
         max_age=86400,
     )

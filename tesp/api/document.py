@@ -3,18 +3,14 @@
 from typing import Any
 
 from tesp.api.dialects import dialects
-from tesp.api.problems import MEDIA_TYPE
+from tesp.api.extensions import TAG, batch_paths
+from tesp.api.operations import idempotency_key, operation, with_tag
 from tesp.api.queries import DEFAULT_PAGE_SIZE, MOST_PAGE_SIZE
 from tesp.api.schemas import Schema, reference, schemas
+from tesp.api.waiting import MOST_SECONDS
 from tesp.tes.views import View
 
-_PROBLEMS = {
-    400: "The request is wrong; each problem has its field and the mend",
-    404: "There is no such task",
-    409: "The Idempotency-Key was used with another body",
-    413: "The body is too large",
-    503: "The store cannot be reached just now",
-}
+_SECONDS = {"type": "number", "minimum": 0, "maximum": MOST_SECONDS}
 _EXAMPLE = {
     "name": "md5",
     "executors": [
@@ -31,12 +27,14 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     document["tags"] = [
         {"name": "TaskService", "description": "GA4GH TES 1.1"},
         {"name": "TaskService for older clients", "description": "GA4GH TES as of 1.0"},
+        {"name": TAG, "description": "Beyond TES: many tasks in one request"},
         {"name": "Operations"},
         *document.get("tags", []),
     ]
     document["paths"] = {
         **_paths(current.prefix, "TaskService", ""),
         **_paths(older.prefix, "TaskService for older clients", "V1"),
+        **batch_paths(current.prefix),
         "/healthz": {"get": _health()},
         **document.get("paths", {}),
     }
@@ -54,28 +52,28 @@ def _paths(prefix: str, tag: str, suffix: str) -> dict[str, Schema]:
         f"{prefix}/tasks/service-info": {"get": _legacy_service_info()},
     }
     for methods in operations.values():
-        for operation in methods.values():
-            operation["tags"] = [tag]
-            operation["operationId"] += suffix
+        for described in methods.values():
+            described["tags"] = [tag]
+            described["operationId"] += suffix
     return operations
 
 
 def _service_info() -> Schema:
-    return _operation("GetServiceInfo", "What the service is", reference("tesServiceInfo"))
+    return operation("GetServiceInfo", "What the service is", reference("tesServiceInfo"))
 
 
 def _legacy_service_info() -> Schema:
     schema = reference("tesLegacyServiceInfo")
-    return _operation("GetLegacyServiceInfo", "What the service is, as of TES 1.0", schema)
+    return operation("GetLegacyServiceInfo", "What the service is, as of TES 1.0", schema)
 
 
 def _health() -> Schema:
-    operation = _operation("GetHealth", "Whether the process answers", reference("Health"))
-    return {**operation, "tags": ["Operations"]}
+    described = operation("GetHealth", "Whether the process answers", reference("Health"))
+    return {**described, "tags": ["Operations"]}
 
 
 def _list() -> Schema:
-    operation = _operation(
+    described = operation(
         "ListTasks", "Tasks, newest first", reference("tesListTasksResponse"), 400, 503
     )
     text, texts = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
@@ -85,7 +83,7 @@ def _list() -> Schema:
         "maximum": MOST_PAGE_SIZE,
         "default": DEFAULT_PAGE_SIZE,
     }
-    operation["parameters"] = [
+    described["parameters"] = [
         _query("name_prefix", "How the name begins, literally", text),
         _query("state", "The state", reference("tesState")),
         _query("tag_key", "A tag that is there; several must all be there", texts),
@@ -94,53 +92,41 @@ def _list() -> Schema:
         _query("page_token", "The next_page_token of the page before", text),
         _view(),
     ]
-    return operation
+    return with_tag(described)
 
 
 def _create() -> Schema:
-    operation = _operation(
+    described = operation(
         "CreateTask",
         "Make a task; it is durably kept when this answers",
         reference("tesCreateTaskResponse"),
         *(400, 409, 413, 503),
     )
-    key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]([ -~]*[!-~])?$"}
-    operation["parameters"] = [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "The same key gives the same task for 24 hours",
-            "schema": key,
-        }
-    ]
+    described["parameters"] = [idempotency_key("The same key gives the same task for 24 hours")]
     content = {"schema": reference("tesTask"), "example": _EXAMPLE}
-    operation["requestBody"] = {"required": True, "content": {"application/json": content}}
-    return operation
+    described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return described
 
 
 def _get() -> Schema:
     views = {"anyOf": [reference("tesTask"), reference("tesTaskState")]}
-    operation = _operation("GetTask", "One task", views, 400, 404, 503)
-    return {**operation, "parameters": [_id(), _view()]}
+    described = operation("GetTask", "One task", views, 400, 404, 503)
+    described["parameters"] = [
+        _id(),
+        _view(),
+        _query("wait", "Answer when the task has ended, or after so many seconds", _SECONDS),
+        _query("since", "With wait: answer when the state is another", reference("tesState")),
+    ]
+    described["responses"]["200"]["headers"] = {
+        "Tesp-Wait": {"description": "The most seconds to wait", "schema": {"type": "integer"}}
+    }
+    return with_tag(described)
 
 
 def _cancel() -> Schema:
     schema = reference("tesCancelTaskResponse")
-    operation = _operation("CancelTask", "End a task", schema, 404, 503)
-    return {**operation, "parameters": [_id()]}
-
-
-def _operation(name: str, summary: str, schema: Schema, *failures: int) -> Schema:
-    problem = {MEDIA_TYPE: {"schema": reference("ProblemDetails")}}
-    responses: dict[str, Schema] = {
-        str(status): {"description": _PROBLEMS[status], "content": problem} for status in failures
-    }
-    success = {"description": "Done", "content": {"application/json": {"schema": schema}}}
-    return {
-        "operationId": name,
-        "summary": summary,
-        "responses": {"200": success, **responses},
-    }
+    described = operation("CancelTask", "End a task", schema, 404, 503)
+    return {**described, "parameters": [_id()]}
 
 
 def _query(name: str, description: str, schema: Schema) -> Schema:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from tesp.settings import ServerSettings
-from tesp.store import TaskStore
+from tesp.store import EventLog, TaskStore
 from tesp.tes.rules import CheckUrl, Limits
 
 
@@ -19,6 +19,7 @@ class Parts:
     """
 
     store: TaskStore
+    log: EventLog
     settings: ServerSettings
     limits: Limits
     check_url: CheckUrl

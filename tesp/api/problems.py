@@ -60,6 +60,11 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An error as a response."""
+    return Response(text(status, detail, fields), status, headers, MEDIA_TYPE)
+
+
+def text(status: int, detail: str, fields: Sequence[errors.Problem] = ()) -> str:
+    """An error as JSON text."""
     content: dict[str, object] = {
         "status": status,
         "title": HTTPStatus(status).phrase,
@@ -68,7 +73,15 @@ def problem(
     if fields:
         shown = fields[:_MOST_SHOWN]
         content["errors"] = [{"field": p.field, "message": p.message} for p in shown]
-    return Response(json.dumps(content), status, headers, MEDIA_TYPE)
+    return json.dumps(content)
+
+
+def text_of(error: errors.TespError) -> str:
+    """The same for an exception, by the table."""
+    answer = answer_to(type(error))
+    if isinstance(error, errors.InvalidTask):
+        return text(answer.status, _summary(error.problems), error.problems)
+    return text(answer.status, answer.detail or str(error))
 
 
 def install(api: FastAPI) -> None:

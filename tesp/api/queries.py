@@ -8,6 +8,7 @@ from typing import TypeVar
 from starlette.datastructures import QueryParams
 
 from tesp.api.dialects import Dialect
+from tesp.api.waiting import MOST_SECONDS
 from tesp.errors import InvalidTask, Problem
 from tesp.store import TaskQuery
 from tesp.tes import page_tokens
@@ -16,6 +17,7 @@ from tesp.tes.views import View
 
 DEFAULT_PAGE_SIZE = 256
 MOST_PAGE_SIZE = 2047
+_NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 _DIGITS = re.compile(r"[0-9]{1,4}")
 E = TypeVar("E", bound=StrEnum)
 
@@ -26,6 +28,15 @@ class ListQuery:
 
     query: TaskQuery
     binding: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """For how long to wait, until a state is another than `since`, or for the end where that
+    is None."""
+
+    seconds: float
+    since: State | None = None
 
 
 def view_of(params: QueryParams) -> View:
@@ -51,6 +62,17 @@ def list_query(params: QueryParams, dialect: Dialect) -> ListQuery:
         tags=tags,
     )
     return ListQuery(query, binding)
+
+
+def wait_query(params: QueryParams) -> Wish | None:
+    """What a client waits for; None where it does not."""
+    since = _choice(State, "since", params.get("since"))
+    text = params.get("wait")
+    if text is None:
+        return None
+    if not (_NUMBER.fullmatch(text) and 0 <= float(text) <= MOST_SECONDS):
+        raise _invalid("wait", f"must be a number of seconds from 0 to {MOST_SECONDS}")
+    return Wish(float(text), since)
 
 
 def _choice(kind: type[E], field: str, text: str | None) -> E | None:

@@ -89,8 +89,20 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:
+        """As many creations as there are tasks; their ids, in the order of the tasks.
+
+        Each is stored durably with its event. Where one raises Conflict, so does this; then
+        some of the others may be stored.
+        """
+        ...
+
     async def get(self, task_id: str, view: View) -> TaskText | None:
         """One task; in FULL with the live tails of its running attempt."""
+        ...
+
+    async def get_many(self, ids: Sequence[str], view: View) -> Mapping[str, TaskText]:
+        """Those of these tasks that there are, by id; each is what `get` gives."""
         ...
 
     async def page(self, query: TaskQuery) -> Page:
@@ -278,15 +290,23 @@ class Logged:
     event: Event
 
 
-class EventStore(Protocol):
-    """The outbox and the log of events. A task's events are in order; nothing is lost."""
+class EventLog(Protocol):
+    """The log of events, as its readers see it. A task's events are in order; none is lost."""
 
-    async def relay(self, limit: int = 1000) -> int:
-        """Move events from the outbox to the log; how many. One caller at a time (`hold`)."""
+    async def end(self) -> int:
+        """The sequence that the log has come to: `read` behind it gives what is new."""
         ...
 
     async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
         """Events of the log with a sequence above `after`, in order."""
+        ...
+
+
+class EventStore(EventLog, Protocol):
+    """The log, and the outbox that feeds it."""
+
+    async def relay(self, limit: int = 1000) -> int:
+        """Move events from the outbox to the log; how many. One caller at a time (`hold`)."""
         ...
 
     async def history(self, task_id: str) -> Sequence[Event]:

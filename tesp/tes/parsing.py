@@ -1,13 +1,15 @@
 """From the bytes of a request to a TaskSubmission; what is wrong is told by field and mend."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic_core
 from pydantic import ValidationError
 
 from tesp.errors import InvalidTask, Problem
-from tesp.tes.models import TaskSubmission
+from tesp.tes.models import Document, TaskSubmission
+
+D = TypeVar("D", bound=Document)
 
 # Each value may cost an error message of its own: a small body of nothing but mistakes would
 # otherwise take gigabytes.
@@ -32,10 +34,15 @@ _MESSAGES = {
 
 def parse(body: bytes) -> TaskSubmission:
     """The task in a request's body; raises InvalidTask with every problem found."""
-    if _values_at_most(body) > MOST_VALUES and _values(_json(body)) > MOST_VALUES:
+    if values_at_most(body) > MOST_VALUES and _values(_json(body)) > MOST_VALUES:
         raise _invalid(f"holds more than {MOST_VALUES} values; make it several tasks")
+    return validated(TaskSubmission, body)
+
+
+def validated(kind: type[D], body: bytes) -> D:
+    """A document in a request's body; raises InvalidTask with every problem found."""
     try:
-        return TaskSubmission.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise InvalidTask([_problem(e) for e in found[:_MOST_PROBLEMS]]) from None
@@ -58,7 +65,7 @@ def _path(place: tuple[int | str, ...]) -> str:
     return path.removeprefix(".") or "body"
 
 
-def _values_at_most(body: bytes) -> int:
+def values_at_most(body: bytes) -> int:
     """More than the JSON values in `body` can be, without reading it."""
     return body.count(b",") + body.count(b"[") + body.count(b"{") + 1
 

@@ -4,6 +4,7 @@ A change of state and its event are one update of one document, so nothing needs
 transaction. An acknowledged write is on the disks of a majority of the replica set.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -27,6 +28,8 @@ from tesp.store.mongo.news import News
 from tesp.tes.states import Transition
 from tesp.tes.views import TaskText, View
 
+_AT_ONCE = 16  # creations of `create_many` under way
+
 
 class MongoStore:
     """All three contracts over one database. It belongs to the event loop that opened it."""
@@ -36,6 +39,7 @@ class MongoStore:
         self._news = News(collections)
         self._errands = Errands()
         self._last_owner: str | None = None
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @classmethod
     async def open(cls, uri: str, database: str) -> Self:
@@ -58,9 +62,22 @@ class MongoStore:
             self._news.tell(task_id, 1)
         return task_id
 
+    async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:
+        """As many creations, some at a time."""
+        return await asyncio.gather(*(self._create_in_turn(task) for task in new))
+
+    async def _create_in_turn(self, task: NewTask) -> str:
+        async with self._turns:
+            return await self.create(task)
+
     async def get(self, task_id: str, view: View) -> TaskText | None:
         """One task."""
         return await self._errands.run(tasks.get(self._db, task_id, view))
+
+    async def get_many(self, ids: Sequence[str], view: View) -> Mapping[str, TaskText]:
+        """Some tasks by id."""
+        found = await self._errands.run(tasks.show(self._db, list(dict.fromkeys(ids)), view))
+        return {task.id: task for task in found}
 
     async def page(self, query: TaskQuery) -> Page:
         """A page of tasks."""
@@ -124,6 +141,10 @@ class MongoStore:
     async def relay(self, limit: int = 1000) -> int:
         """Move events from the outbox to the log."""
         return await self._errands.run(events.relay(self._db, limit))
+
+    async def end(self) -> int:
+        """The sequence that the log has come to."""
+        return await self._errands.run(events.end(self._db))
 
     async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
         """Events of the log behind `after`."""

@@ -28,7 +28,7 @@ async def relay(db: Collections, limit: int) -> int:
     events = in_order(tasks)[:limit]
     if not events:
         return 0
-    last = await _last(db)
+    last = await end(db)
     logged = await _logged(db, events)
     fresh = [event for event in events if event.id not in logged]
     stored = await _append(db, [_entry(e, n) for n, e in enumerate(fresh, last + 1)])
@@ -37,7 +37,8 @@ async def relay(db: Collections, limit: int) -> int:
     return len(moved)
 
 
-async def _last(db: Collections) -> int:
+async def end(db: Collections) -> int:
+    """The sequence that the log has come to."""
     query = db.log.find({}, hint="by_sequence").sort("-sequence").limit(1)
     return max([row.sequence for row in await query.project(Last).to_list()], default=0)
 

@@ -80,9 +80,22 @@ class SqliteStore:
             lambda db: Done(tasks.create(db, task, self._clock()), wake=_AT_ONCE)
         )
 
+    async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:
+        """As many creations, in one transaction: all or none."""
+
+        def work(db: sqlite3.Connection) -> Done[Sequence[str]]:
+            now = self._clock()
+            return Done([tasks.create(db, task, now) for task in new], wake=_AT_ONCE)
+
+        return await self._writer.run(work) if new else ()
+
     async def get(self, task_id: str, view: View) -> TaskText | None:
         """One task."""
         return await self._readers.run(lambda db: tasks.get(db, task_id, view))
+
+    async def get_many(self, ids: Sequence[str], view: View) -> Mapping[str, TaskText]:
+        """Some tasks by id."""
+        return await self._readers.run(lambda db: pages.named(db, ids, view))
 
     async def page(self, query: TaskQuery) -> Page:
         """A page of tasks."""
@@ -173,6 +186,10 @@ class SqliteStore:
     async def relay(self, limit: int = 1000) -> int:
         """Move events from the outbox to the log."""
         return await self._writer.run(lambda db: Done(events.relay(db, limit)))
+
+    async def end(self) -> int:
+        """The sequence that the log has come to."""
+        return await self._readers.run(events.end)
 
     async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
         """Events of the log behind `after`."""

@@ -22,6 +22,7 @@ _WAITING = (
     "SELECT count(*), max(sequence) FROM (SELECT sequence FROM events"
     " WHERE sequence > (SELECT position FROM log WHERE id = 1) ORDER BY sequence LIMIT ?)"
 )
+_POSITION = "SELECT position FROM log WHERE id = 1"
 _MOVE = "UPDATE log SET position = ? WHERE id = 1"
 
 
@@ -48,6 +49,11 @@ def relay(db: sqlite3.Connection, limit: int) -> int:
     if count:
         db.execute(_MOVE, (last,))
     return int(count)
+
+
+def end(db: sqlite3.Connection) -> int:
+    """The sequence that the log has come to."""
+    return int(db.execute(_POSITION).fetchone()[0])
 
 
 def read(db: sqlite3.Connection, after: int, limit: int) -> Sequence[Logged]:

@@ -6,14 +6,14 @@ of names alone does not: it drives where few names match, and their ids are then
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tesp.store import Page, TaskQuery
 from tesp.store.sqlite.tasks import shown
 from tesp.tes.states import State
-from tesp.tes.views import View
+from tesp.tes.views import TaskText, View
 
 SCANNED = 5000  # rows of the driving index that one page looks at
 _WEIGHED = 1000  # rows that are counted at most to see which index is best
@@ -73,19 +73,32 @@ def page(db: sqlite3.Connection, query: TaskQuery, scanned: int = SCANNED) -> Pa
         db.execute("COMMIT")
 
 
+def named(db: sqlite3.Connection, ids: Sequence[str], view: View) -> Mapping[str, TaskText]:
+    """Those of these tasks that there are, out of one snapshot."""
+    driver = Driver((_IN_HAND, (json.dumps(ids),)), ("TRUE", ()))
+    tasks = _tasks(db, TaskQuery(view, len(ids)), driver, [], len(ids))
+    return {task.id: task for task in tasks}
+
+
 def _page(db: sqlite3.Connection, query: TaskQuery, scanned: int) -> Page:
     drivers = drivers_of(query)
     driver = _best(db, drivers, scanned)
     others = [d for d in drivers if d is not driver]
     if not driver.ordered:
         driver = _sorted(db, driver)
-    (text,) = db.execute(*rows_sql(query, driver, others, scanned)).fetchone()
-    tasks = [shown(row) for row in _rows(text, len(_COLUMNS[query.view]))]
+    tasks = _tasks(db, query, driver, others, scanned)
     if len(tasks) > query.size:
         return Page(tasks[:-1], tasks[-2].id)
     # The last row that was looked at, and one more if there is any.
     ends = db.execute(*ends_sql(driver, scanned)).fetchall()
     return Page(tasks, ends[0][0] if len(ends) == 2 else None)
+
+
+def _tasks(
+    db: sqlite3.Connection, query: TaskQuery, driver: Driver, others: Sequence[Driver], scanned: int
+) -> list[TaskText]:
+    (text,) = db.execute(*rows_sql(query, driver, others, scanned)).fetchone()
+    return [shown(row) for row in _rows(text, len(_COLUMNS[query.view]))]
 
 
 def _rows(text: str | None, width: int) -> list[tuple[str, ...]]:

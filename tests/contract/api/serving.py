@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import uvicorn
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from tesp.api import Parts, build_api
 from tesp.errors import UnsupportedUrl
 from tesp.settings import ServerSettings
-from tesp.store import Change, LeaseStore, Store, TaskStore
+from tesp.store import Change, EventLog, LeaseStore, Store, TaskStore
 from tesp.tes.models import ExecutorLog, OutputFileLog, TaskLog
 from tesp.tes.rules import Limits
 from tesp.tes.states import State, Transition
@@ -36,7 +36,11 @@ _WAYS: Mapping[State, tuple[Transition, ...]] = {
 REACHABLE = (State.QUEUED, State.CANCELED, State.CANCELING, *_WAYS)
 
 
-def api_over(store: TaskStore, urls: tuple[str, ...] = ("s3://",), **settings: Any) -> FastAPI:
+class Kept(TaskStore, EventLog, Protocol):
+    """What of a store the API needs."""
+
+
+def api_over(store: Kept, urls: tuple[str, ...] = ("s3://",), **settings: Any) -> FastAPI:
     """The API over a store; it takes URLs that begin with one of `urls`."""
 
     def check_url(url: str, writing: bool, kind: str | None) -> None:
@@ -46,6 +50,7 @@ def api_over(store: TaskStore, urls: tuple[str, ...] = ("s3://",), **settings: A
     return build_api(
         Parts(
             store=store,
+            log=store,
             settings=ServerSettings(**settings),
             limits=LIMITS,
             check_url=check_url,

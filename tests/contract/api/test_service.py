@@ -1,14 +1,14 @@
 """Everything around the tasks: service-info, health, Swagger UI, errors, CORS."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from tesp.errors import StoreError
-from tesp.store import Cancel, NewTask, Page, TaskQuery
+from tesp.store import Cancel, Logged, NewTask, Page, TaskQuery
 from tesp.store.sqlite import SqliteStore
 from tesp.tes.views import TaskText, View
 from tests.contract.api.serving import CURRENT, OLDER, STORAGE, TASK, api_over, client_of
@@ -21,6 +21,18 @@ class BrokenStore:
         self._error = error
 
     async def create(self, task: NewTask) -> str:
+        raise self._error
+
+    async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:
+        raise self._error
+
+    async def get_many(self, ids: Sequence[str], view: View) -> Mapping[str, TaskText]:
+        raise self._error
+
+    async def end(self) -> int:
+        raise self._error
+
+    async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
         raise self._error
 
     async def get(self, task_id: str, view: View) -> TaskText | None:
