@@ -11,11 +11,10 @@ fail() {
 curl -fsS "$API/service-info" >/dev/null ||
     fail "No service at $URL: start one with \`make serve\`, or set TESP_URL."
 
-# The first directory that tasks may write to, as a file:// URL.
+# The directory of the service that tasks may write to, as a file:// URL: DATA/files of `make serve`.
 file_storage() {
-    curl -fsS "$API/service-info" | python3 -c '
-import json, sys
-print(next((s for s in json.load(sys.stdin)["storage"] if s.startswith("file://")), ""))'
+    python3 -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve().as_uri())' \
+        "${TESP_FILES:-../../data/files}"
 }
 
 # The path of a file:// URL on this machine.

@@ -5,7 +5,6 @@ cd "$(dirname "$0")"
 . ../common.sh
 
 storage=$(file_storage)
-[ -n "$storage" ] || fail "The service offers no file:// storage: see staging.files in settings.toml."
 output=$storage/examples/frequent.txt
 rm -f "$(path_of "$output")"
 

@@ -30,7 +30,7 @@ def run(name: str, url: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_an_example_ends_well_and_shows_its_result(
     start_server: StartServer, tmp_path: Path, name: str
 ) -> None:
-    done = run(name, start_server().url)
+    done = run(name, start_server().url, TESP_FILES=str(tmp_path / "files"))
     assert done.returncode == 0, done.stderr
     assert "Right: " in done.stdout
     assert list((tmp_path / "files" / "examples").iterdir())
@@ -79,9 +79,11 @@ def test_the_documents_of_the_examples_run_in_containers_as_well(
     start_server: StartServer,
     docker_engine: DockerEngine,
     docker_settings: dict[str, Any],
+    tmp_path: Path,
     name: str,
 ) -> None:
     docker_engine.load("busybox:1.36")
-    done = run(name, start_server(**docker_settings).url)
+    url = start_server(**docker_settings).url
+    done = run(name, url, TESP_FILES=str(tmp_path / "files"))
     assert done.returncode == 0, done.stderr
     assert "Right: " in done.stdout
