@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from tesp.cli.address import Credentials
-from tesp.cli.pauses import Pauses
+from tesp.cli.pauses import FIRST_SECONDS, Pauses
 from tesp.errors import (
     Conflict,
     InvalidTask,
@@ -47,7 +47,8 @@ def state_of(task: Document) -> State:
 class Service:
     """One task service. Once it has answered, it is waited for when it goes away for a while.
 
-    `note` tells the user that we are waiting.
+    `note` tells the user that we are waiting. `waits` is whether the service has said that it
+    can hold an answer back until a task changes.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Service:
         self._note = note
         self._patience_seconds = patience_seconds
         self._answered = False
+        self.waits = False
         self._client = httpx.Client(
             headers=headers,
             auth=credentials.basic,
@@ -91,6 +93,19 @@ class Service:
         """One task; raises NotFound."""
         return self._send("GET", f"/tasks/{quote(task_id, safe='')}", params={"view": view})
 
+    def linger(self, task_id: str, state: State, seconds: float) -> None:
+        """Let so much time pass, or less where the service tells that the task left `state`."""
+        if not self.waits or state is State.UNKNOWN:
+            time.sleep(seconds)
+            return
+        asked = {"wait": round(seconds, 3), "since": state.value}
+        began = time.monotonic()
+        seen = self._send("GET", f"/tasks/{quote(task_id, safe='')}", params=asked)
+        early = time.monotonic() - began < seconds
+        if early and state_of(seen) is state:
+            # It is about to end, and answers everybody.
+            time.sleep(min(seconds, FIRST_SECONDS))
+
     def tasks(self, filters: Mapping[str, Any], limit: int) -> Iterator[Document]:
         """Up to `limit` tasks, page by page."""
         token = None
@@ -113,6 +128,7 @@ class Service:
     def _send(self, method: str, path: str, **request: Any) -> Document:
         response = self._answer(method, self._api + path, request)
         self._answered = True
+        self.waits |= "tesp-wait" in response.headers
         if response.is_error:
             raise refusal(response)
         try:

@@ -14,6 +14,9 @@ from tesp.cli.terminal import note
 from tesp.errors import TespError
 from tesp.tes.states import TERMINAL, State
 
+# For how long the service is to hold its answer back: less than it takes to give up on one.
+_HELD_SECONDS = 20.0
+
 
 class TimeIsUp(TespError):
     """The tasks did not end in the time given."""
@@ -71,12 +74,13 @@ def wait_for(
             pauses.news()
         if all(s in TERMINAL for s in states.values()):
             return states
-        pause = next(pauses)
+        left = [i for i, state in states.items() if state not in TERMINAL]
+        pause = _HELD_SECONDS if service.waits and len(left) == 1 else next(pauses)
         if deadline is not None and time.monotonic() + pause > deadline:
             pause = max(0.0, deadline - time.monotonic())
             if pause == 0.0:
                 raise TimeIsUp(_unfinished(states))
-        time.sleep(pause)
+        service.linger(left[0], states[left[0]], pause)
 
 
 def _unfinished(states: dict[str, State]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tesp.store import Store
 from tesp.store.sqlite import SqliteStore
 from tests.contract.api.serving import api_over, client_of
 
@@ -19,7 +20,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 
 @pytest.fixture
-async def client(store: SqliteStore) -> AsyncIterator[httpx.AsyncClient]:
+async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the API over that store."""
     async with client_of(api_over(store)) as opened:
         yield opened
