@@ -12,13 +12,15 @@ import pytest
 from tesp.cli.address import Credentials
 from tesp.cli.service import Service, refusal
 from tesp.errors import Conflict, InvalidTask, NotFound, RequestRefused, ServiceUnreachable
+from tesp.tes.states import State
 
 Answer = Callable[[str], bytes | None]
 
 
-def http(status: int, body: object) -> bytes:
+def http(status: int, body: object, *headers: str) -> bytes:
     text = json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+    lines = (f"Content-Length: {len(text)}", "Connection: close", *headers)
+    head = f"HTTP/1.1 {status} X\r\n" + "\r\n".join(lines) + "\r\n\r\n"
     return head.encode() + text
 
 
@@ -150,3 +152,22 @@ def test_a_refusal_with_fields_names_them_all() -> None:
 
 def test_a_refusal_that_is_no_json_is_told_by_its_status() -> None:
     assert "Bad Gateway" in str(refusal(httpx.Response(502, text="<html>")))
+
+
+def test_a_service_that_says_it_can_wait_is_asked_to_and_another_one_never() -> None:
+    queued = {"id": "i", "state": "QUEUED"}
+    running = http(200, {"id": "i", "state": "RUNNING"})
+    with (
+        peer(http(200, queued, "Tesp-Wait: 60"), running) as (url, requests),
+        Service(url, Credentials(), lambda _: None) as service,
+    ):
+        service.task("i")
+        service.linger("i", State.QUEUED, 20.0)
+    assert "wait=20.0&since=QUEUED " in requests[1]
+    with (
+        peer(http(200, queued)) as (url, requests),
+        Service(url, Credentials(), lambda _: None) as service,
+    ):
+        service.task("i")
+        service.linger("i", State.QUEUED, 0.01)
+    assert len(requests) == 1
