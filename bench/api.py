@@ -13,6 +13,7 @@ import re
 import socket
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +26,7 @@ from tesp.settings import ServerSettings
 from tesp.store.sqlite import SqliteStore
 from tesp.tes.rules import Limits
 
+BATCH = 100
 TASK = {
     "name": "bench",
     "inputs": [{"url": "s3://bucket/in", "path": "/data/in", "type": "FILE"}],
@@ -67,9 +69,10 @@ def serve(listener: socket.socket, directory: str) -> None:
     uvloop.run(run())
 
 
-def request(method: str, path: str, body: bytes = b"") -> bytes:
+def request(method: str, path: str, body: bytes = b"", etag: str = "") -> bytes:
     """A request as bytes."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
+    known = f"If-None-Match: {etag}\r\n" if etag else ""
+    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\n{known}Content-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
@@ -97,20 +100,19 @@ class Client(asyncio.Protocol):
         self._transport.write(self._message)
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of an answer; its head must be in one piece and say 200."""
+        """Take a part of an answer; its head must be in one piece."""
         if not self._parts:
-            head, _, first = data.partition(b"\r\n\r\n")
-            length = re.search(rb"content-length: *([0-9]+)", head, re.IGNORECASE)
-            if not head.startswith(b"HTTP/1.1 200") or length is None:
-                self._transport.abort()
-                self.done.set_exception(RuntimeError(data.decode()))
-                return
-            self._missing = int(length[1])
-            data = first
+            head, _, data = data.partition(b"\r\n\r\n")
+            self._missing = length_of(head)
         self._parts.append(data)
         self._missing -= len(data)
         if self._missing == 0:
             self._answered()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail, where this was not the end."""
+        if not self.done.done():
+            self.done.set_exception(error or RuntimeError("the server closed the connection"))
 
     def _answered(self) -> None:
         now = time.perf_counter()
@@ -122,6 +124,16 @@ class Client(asyncio.Protocol):
         else:
             self._transport.close()
             self.done.set_result(None)
+
+
+def length_of(head: bytes) -> int:
+    """The length of an answer's body; it must be a 200 or a 304."""
+    if head.startswith(b"HTTP/1.1 304"):
+        return 0
+    length = re.search(rb"content-length: *([0-9]+)", head, re.IGNORECASE)
+    if not head.startswith(b"HTTP/1.1 200") or length is None:
+        raise RuntimeError(head.decode())
+    return int(length[1])
 
 
 async def asked(port: int, message: bytes, connections: int, seconds: float) -> list[Client]:
@@ -149,27 +161,47 @@ def cpu_seconds(pid: int) -> float:
 
 async def measure(port: int, pid: int, connections: int, seconds: float) -> None:
     """Print a line for each kind of request."""
-    post = request("POST", "/ga4gh/tes/v1/tasks", json.dumps(TASK).encode())
-    (client,) = await asked(port, post, connections=1, seconds=0)
-    task_id = json.loads(client.body)["id"]
-    base = "/ga4gh/tes/v1"
-    for label, message, at_once in (
-        ("GET healthz", request("GET", "/healthz"), connections),
-        ("POST, durable", post, connections),
-        ("POST, durable", post, 1),
-        ("GET one, FULL", request("GET", f"{base}/tasks/{task_id}?view=FULL"), connections),
-        ("page of 256, MINIMAL", request("GET", f"{base}/tasks"), connections),
-        ("page of 256, FULL", request("GET", f"{base}/tasks?view=FULL"), connections),
-    ):
+    for kind in await kinds(port, connections):
         before = cpu_seconds(pid)
-        times = sorted(await loaded(port, message, at_once, seconds))
+        times = sorted(await loaded(port, kind.message, kind.connections, seconds))
         cost = (cpu_seconds(pid) - before) / len(times) * 1e6
         rate = len(times) / seconds
         p50, p99 = (1000 * times[int(len(times) * q)] for q in (0.5, 0.99))
         print(
-            f"{label:22} {at_once:3} connections {rate:8.0f}/s  "
-            f"p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  server {cost:5.0f} us each"
+            f"{kind.label:28} {kind.connections:3} connections {rate * kind.tasks:8.0f}/s  "
+            f"p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  server {cost / kind.tasks:5.0f} us each"
         )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is measured: a request, on how many connections, and for how many tasks it counts."""
+
+    label: str
+    message: bytes
+    connections: int
+    tasks: int = 1
+
+
+async def kinds(port: int, connections: int) -> list[Kind]:
+    """All that is measured; 16 clients are what the goal for submits is set for."""
+    tasks = "/ga4gh/tes/v1/tasks"
+    document = json.dumps(TASK).encode()
+    post = request("POST", tasks, document)
+    batch = request("POST", f"{tasks}:batch", b'{"tasks":[%s]}' % b",".join([document] * BATCH))
+    (client,) = await asked(port, post, connections=1, seconds=0)
+    one = f"{tasks}/{json.loads(client.body)['id']}"
+    everybody = (16, connections) if connections != 16 else (16,)
+    return [
+        Kind("GET healthz", request("GET", "/healthz"), connections),
+        *(Kind("POST, durable", post, n) for n in (1, *everybody)),
+        *(Kind(f"POST batches of {BATCH}, tasks", batch, n, BATCH) for n in (1, 4)),
+        *(Kind("GET one, FULL", request("GET", f"{one}?view=FULL"), n) for n in everybody),
+        Kind("page of 256, MINIMAL", request("GET", tasks), 16),
+        Kind("page of 256, MINIMAL, 304", request("GET", tasks, etag="*"), 16),
+        Kind("page of 256, FULL", request("GET", f"{tasks}?view=FULL"), 16),
+        Kind("page of 256, FULL, 304", request("GET", f"{tasks}?view=FULL", etag="*"), 16),
+    ]
 
 
 def main() -> None:
@@ -177,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=int, default=32)
-    asked = parser.parse_args()
+    wish = parser.parse_args()
     listener = listen()
     with tempfile.TemporaryDirectory() as directory:
         server = multiprocessing.Process(target=serve, args=(listener, directory))
@@ -185,7 +217,7 @@ def main() -> None:
         try:
             port = listener.getsockname()[1]
             assert server.pid
-            uvloop.run(measure(port, server.pid, asked.connections, asked.seconds))
+            uvloop.run(measure(port, server.pid, wish.connections, wish.seconds))
         finally:
             server.terminate()
             server.join()
