@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -68,17 +68,23 @@ class Supply:
         return self._handed_out[-1]
 
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
-        sent = 0
+        # The last chunk is held back until the size is known to be right: a peer that has all
+        # the bytes that it was told of would keep them.
+        sent, held = 0, b""
         try:
             async with closing(self._source()) as source:
                 while (chunk := await self._next(source)) is not None:
                     sent += len(chunk)
                     if sent > self._size:
                         break
-                    for at in range(0, len(chunk), PIECE_BYTES):
-                        yield chunk[at : at + PIECE_BYTES]
+                    for piece in _cut(held):
+                        yield piece
                         self._expect_progress()
+                    held = chunk
             self._require_all(sent)
+            for piece in _cut(held):
+                yield piece
+                self._expect_progress()
         except Exception as error:
             self._failure = error
             raise
@@ -104,3 +110,8 @@ class Supply:
             # The client library may still be inside of one; it closes it itself then.
             with contextlib.suppress(RuntimeError):
                 await pieces.aclose()
+
+
+def _cut(chunk: bytes) -> Iterator[bytes]:
+    for at in range(0, len(chunk), PIECE_BYTES):
+        yield chunk[at : at + PIECE_BYTES]
