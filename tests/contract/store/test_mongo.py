@@ -301,7 +301,6 @@ async def test_every_index_is_made_and_the_right_ones_are_unique(
         TaskQuery(tags=(("k", None),)),
         TaskQuery(name_prefix="n"),
     ],
-    ids=str,
 )
 async def test_every_filter_of_a_page_is_answered_by_the_index_that_it_names(
     one: MongoStore, database: Database, query: TaskQuery
