@@ -61,6 +61,9 @@ class ServerSettings(_Section):
     contact_url: str | None = Field(None, description="A mailto: or https: URL for service-info")
     documentation_url: str | None = None
     environment: str | None = Field(None, description="Such as `production`, for service-info")
+    public_url: str | None = Field(
+        None, description="Where Pulsars and nodes reach this API; default: http://host:port"
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description='Origins whose web pages may call the API; "*" for all'
     )
@@ -91,6 +94,73 @@ class LocalSettings(_Section):
     )
     python: str | None = Field(None, description="Interpreter of the runner; default: our own")
     machine_id: str | None = Field(None, description="Default: /etc/machine-id or the host name")
+
+
+class PulsarLimits(_Section):
+    """What all tasks on one Pulsar may use together. Pulsar itself holds nobody to anything."""
+
+    tasks: int = Field(16, ge=0, description="Tasks at once")
+    cpus: float | None = Field(None, gt=0)
+    ram_gb: float | None = Field(None, gt=0)
+
+
+class SizeClass(_Section):
+    """A manager of a Pulsar for tasks of up to this size."""
+
+    manager: str
+    cpus: float = Field(gt=0)
+    ram_gb: float = Field(gt=0)
+
+
+class PulsarSettings(_Section):
+    """One Pulsar: reached over REST (`url`), over AMQP (`amqp_url`), or both (jobs go over AMQP,
+    files over REST)."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    url: str | None = None
+    token: SecretStr | None = Field(None, description="Pulsar's private_token")
+    amqp_url: SecretStr | None = None
+    amqp_key_prefix: str | None = Field(None, description="As the Pulsar has it, where it has one")
+    manager: str = "_default_"
+    classes: tuple[SizeClass, ...] = Field((), description="Managers by size, instead of manager")
+    control_manager: str | None = Field(
+        None, description="Without REST: a manager that starts small jobs at once; default: manager"
+    )
+    runtime: Literal["docker", "podman", "apptainer", "singularity", "sandbox"] = "docker"
+    program: str | None = Field(None, description="The runtime's program; default: its name")
+    docker_host: str | None = Field(None, description="DOCKER_HOST on its nodes")
+    user: str | None = Field(None, description="uid:gid for containers; default: containers.user")
+    network: str | None = Field(None, description="Default: containers.network")
+    python: str = Field("python3", description="Interpreter of the runner, Python 3.6 or newer")
+    zones: tuple[str, ...] = ()
+    preemptible: bool | Literal["only"] = Field(
+        True, description="Whether it takes preemptible tasks, or takes nothing else"
+    )
+    limits: PulsarLimits = PulsarLimits()
+    submit_params: Mapping[str, str] = Field(
+        {}, description="Pulsar's submit_params; {cpus}, {ram_gb} and {ram_mb} are filled in"
+    )
+    staging: Literal["dispatcher", "node"] = Field(
+        "dispatcher", description="Who moves the files: this service, or the job on its node"
+    )
+    shares_files: bool = Field(False, description="Its nodes see the shared staging.files")
+    give_up_seconds: float = Field(
+        86400.0, gt=0, description="Out of reach for so long, its running tasks are given up"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> "PulsarSettings":
+        if not (self.url or self.amqp_url):
+            raise ValueError("a Pulsar needs a url, an amqp_url, or both")
+        return self
+
+
+class RouteSettings(_Section):
+    """Tasks with a tag (of this value, where one is given) run on these Pulsars alone."""
+
+    tag: str
+    value: str | None = None
+    pulsars: tuple[str, ...] = Field(min_length=1)
 
 
 class RegistrySettings(_Section):
@@ -200,6 +270,8 @@ class Settings(_Section):
     store: StoreSettings = StoreSettings()
     dispatch: DispatchSettings = DispatchSettings()
     local: LocalSettings = Field(default_factory=LocalSettings)
+    pulsars: tuple[PulsarSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
     containers: ContainerSettings = ContainerSettings()
     staging: StagingSettings = StagingSettings()
     logging: LoggingSettings = LoggingSettings()

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tesp.runner.plan import Plan, Progress, Result, Runtime
 from tesp.staging import Workspace
+from tesp.tes.needs import Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,10 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An attempt at a backend: its name there, and where its workspace is."""
+    """An attempt at a backend: its name there, and where its workspace is.
+
+    `place` is the backend's own text, and all that it needs to find the job again.
+    """
 
     handle: str
     place: str
@@ -47,9 +51,21 @@ class Ended:
 
 
 class Backend(Protocol):
-    """Where attempts run. Raises BackendUnavailable (try again) or BackendRefused (final)."""
+    """Where attempts run. Raises BackendUnavailable (try again) or BackendRefused (final).
+
+    `remote`: any dispatcher can reach it, so that one at a time leases it and alone polls,
+    consumes and counts for it. `sees_shared_roots`: its machines have the shared file roots at
+    the same paths.
+    """
 
     name: str
+    remote: bool
+    sees_shared_roots: bool
+
+    async def check(self) -> None:
+        """See that it is there and takes jobs, and listen to it again where that had ended;
+        raises BackendUnavailable with the reason. It is called every few seconds."""
+        ...
 
     def capacity(self) -> Capacity:
         """What it has."""
@@ -59,20 +75,24 @@ class Backend(Protocol):
         """How containers are started there."""
         ...
 
-    async def prepare(self, handle: str, epoch: int) -> Job:
+    async def prepare(self, handle: str, epoch: int, needs: Needs) -> Job:
         """Make an empty workspace for an attempt that is to be staged."""
         ...
 
-    def workspace(self, job: Job) -> Workspace:
-        """The files of a job."""
+    def workspace(self, job: Job) -> Workspace | None:
+        """The files of a job. None: the job's side fetches its inputs and sends its outputs, as
+        the plan's `fetches` and `send_url` say, and the result tells what was sent."""
         ...
 
     async def submit(self, job: Job, plan: Plan) -> None:
-        """Start the runner. Safe to call again: the runner's claim lets it run once."""
+        """Start the runner. Safe to call again, also for a job that runs or has ended: the
+        runner's claim lets it run once."""
         ...
 
     def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
-        """Follow a submitted job; the last item is Ended. Works for a job of another process's."""
+        """Follow a submitted job; the last item is Ended. Works for a job of another process's.
+
+        A backend that is out of reach for a while is waited for."""
         ...
 
     async def cancel(self, job: Job) -> None:

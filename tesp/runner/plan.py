@@ -11,15 +11,17 @@ from typing import Any, Dict, List, NamedTuple, Optional, Type, TypeVar
 
 SCHEMA = 1
 
-# The files of a workspace. The server writes the first two, the runner all others.
+# The files of a workspace. The server writes the first four, the runner all others.
 PLAN_FILE = "plan.json"
 ROOTS_DIR = "roots"  # writable directories, roots/0, roots/1, ...
+DIRECTORIES_DIR = "directories"  # directories in it are made in the workspace before the start
 INPUTS_DIR = "inputs"  # read-only inputs outside every root, inputs/0, inputs/1, ...
 CLAIM_FILE = "claim"  # exclusive: whoever creates it runs the plan, once
-HEARTBEAT_FILE = "heartbeat"  # its mtime tells a slow node from a dead one
+HEARTBEAT_FILE = "heartbeat"  # the time of the last beat as text: a slow node from a dead one
 PROGRESS_FILE = "progress.json"  # replaced atomically: see Progress
 TAILS_DIR = "tails"  # tails/0.stdout, tails/0.stderr, tails/1.stdout, ...
 CANCEL_FILE = "cancel"  # written by the server: end the task (beside SIGTERM)
+PUBLISHED_DIR = "published"  # published/OUTPUT/SIZE/NAME: what was found, where Plan.publish says
 RESULT_FILE = "result.json"  # written atomically, last: the truth about the attempt
 LOG_FILE = "runner.log"  # the runner's own words
 
@@ -35,6 +37,7 @@ IMAGE_REFUSED = "image_refused"  # the registry wants credentials, or others
 RUNTIME_MISSING = "runtime_missing"  # no such program, or no daemon behind it
 RUNTIME_ERROR = "runtime_error"  # the runtime failed before or around the command
 DISK_FULL = "disk_full"
+FETCH_FAILED = "fetch_failed"  # an input could not be brought in
 OUTPUT_REFUSED = "output_refused"  # a link out of the mounts, a FIFO, a device
 INTERNAL = "internal"
 
@@ -80,6 +83,13 @@ class Output(NamedTuple):
     pattern: bool = False
 
 
+class Fetch(NamedTuple):
+    """One file that the job's side brings into the workspace itself, by an HTTP GET."""
+
+    file: str
+    url: str
+
+
 class Limits(NamedTuple):
     """What the container may use. None is no limit; `gpus` is a count or a list of ids."""
 
@@ -111,7 +121,14 @@ class Runtime(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All that the runner needs to know to run one attempt of one task."""
+    """All that the runner needs to know to run one attempt of one task.
+
+    `directories` are made in the workspace first, open to whatever user the container has.
+    `fetches` are then brought in by the runner; `send_url` is where it sends what it found, one
+    PUT a file (see runner/errands.py); both are empty where others carry the files.
+    `publish`: hard links of what was found are laid out below PUBLISHED_DIR, for others that send
+    it by its name, and whatever the job left is made readable for the user that runs the runner.
+    """
 
     task: str
     handle: str
@@ -123,6 +140,10 @@ class Plan(NamedTuple):
     tail_bytes: int = 65536
     heartbeat_seconds: float = 5.0
     schema: int = SCHEMA
+    directories: List[str] = []
+    fetches: List[Fetch] = []
+    send_url: Optional[str] = None
+    publish: bool = False
 
     def to_json(self) -> Dict[str, Any]:
         """The plan as what json.dumps takes."""
@@ -132,6 +153,7 @@ class Plan(NamedTuple):
             executors=[dict(e._asdict()) for e in self.executors],
             mounts=[dict(m._asdict()) for m in self.mounts],
             outputs=[dict(o._asdict()) for o in self.outputs],
+            fetches=[dict(f._asdict()) for f in self.fetches],
             limits=dict(self.limits._asdict()),
         )
 
@@ -146,6 +168,7 @@ class Plan(NamedTuple):
                 executors=[_from_json(Executor, e) for e in data["executors"]],
                 mounts=[_from_json(Mount, m) for m in data["mounts"]],
                 outputs=[_from_json(Output, o) for o in data["outputs"]],
+                fetches=[_from_json(Fetch, f) for f in data.get("fetches", [])],
                 limits=_from_json(Limits, data["limits"]),
             ),
         )
@@ -182,7 +205,9 @@ class Result(NamedTuple):
 
     `executors` holds those that ended, in order. `found` lists the files of each output;
     `types` the type found for each output (None: nothing there). `missing` indexes outputs
-    with nothing there. `warnings` are sentences for the user.
+    with nothing there. `warnings` are sentences for the user. `sent` indexes those of `found`
+    that the job's side has sent to where they belong, None where it was not asked to;
+    `send_error` is the sentence on the one that could not be.
     """
 
     handle: str
@@ -198,6 +223,8 @@ class Result(NamedTuple):
     end_time: float = 0.0
     schema: int = SCHEMA
     missing: List[int] = []
+    sent: Optional[List[int]] = None
+    send_error: Optional[str] = None
 
     def to_json(self) -> Dict[str, Any]:
         """The result as what json.dumps takes."""

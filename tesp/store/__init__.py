@@ -1,4 +1,4 @@
-"""The store: tasks, leases, events. Three contracts, each store implements all of them.
+"""The store: tasks, leases, transfers, events. Four contracts, each store implements all of them.
 
 Every write is guarded: by the state that it expects (the table in tesp.tes.states), and for
 workers by the epoch of their lease. State, event and everything else of one write are stored
@@ -159,6 +159,7 @@ class Candidate:
     task_id: str
     owner: str
     needs: Needs
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +181,9 @@ class Claim:
 class Change:
     """One write of a worker; None leaves a thing as it is.
 
-    A terminal target state or RETRY ends the lease. RETRY makes the task due again after
-    `delay_seconds` with attempt.number + 1. The live tails go with the end of an attempt.
+    A terminal target state, RETRY or REQUEUE ends the lease. RETRY makes the task due again
+    after `delay_seconds` with attempt.number + 1; REQUEUE the same with the same number, for an
+    attempt that has not started, and its log goes with it. The live tails go with the end of an attempt.
     Of `attempt` the phase, handle, place and outcome are stored, and only while the attempt
     goes on: number and backend are what the claim made them. Without a transition there is
     no event, and the write is allowed in every state that has a lease, CANCELING too.
@@ -283,6 +285,35 @@ class LeaseStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Current:
+    """The attempt of a task that has not ended: what its job's side may fetch and send."""
+
+    state: State
+    number: int
+    body: Text
+
+
+class TransferStore(Protocol):
+    """What is needed where the job's side fetches and sends its files."""
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes, made at the first use, the same for every process of this store."""
+        ...
+
+    async def current(self, task_id: str) -> Current | None:
+        """The attempt that is INITIALIZING or RUNNING now; None where there is none."""
+        ...
+
+    async def remark(self, task_id: str, number: int, sentence: str) -> None:
+        """Keep a sentence on an attempt's transfer, for the worker; dropped with its end."""
+        ...
+
+    async def remarks(self, task_id: str, number: int) -> Sequence[str]:
+        """The sentences kept on an attempt, each once, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """An event at its place in the log."""
 
@@ -314,8 +345,8 @@ class EventStore(EventLog, Protocol):
         ...
 
 
-class Store(TaskStore, LeaseStore, EventStore, Protocol):
-    """All three, and the end."""
+class Store(TaskStore, LeaseStore, TransferStore, EventStore, Protocol):
+    """All four, and the end."""
 
     async def close(self) -> None:
         """Close files and connections."""

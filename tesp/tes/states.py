@@ -33,6 +33,7 @@ class Transition(StrEnum):
     SYSTEM_FAILED = "system_failed"
     PREEMPT = "preempt"
     RETRY = "retry"
+    REQUEUE = "requeue"
     CANCEL = "cancel"
     END_CANCEL = "end_cancel"
 
@@ -46,6 +47,7 @@ TABLE: dict[tuple[State, Transition], State] = {
     (State.INITIALIZING, Transition.SYSTEM_FAILED): State.SYSTEM_ERROR,
     (State.INITIALIZING, Transition.PREEMPT): State.PREEMPTED,
     (State.INITIALIZING, Transition.RETRY): State.QUEUED,
+    (State.INITIALIZING, Transition.REQUEUE): State.QUEUED,
     (State.INITIALIZING, Transition.CANCEL): State.CANCELING,
     (State.RUNNING, Transition.COMPLETE): State.COMPLETE,
     (State.RUNNING, Transition.EXECUTOR_FAILED): State.EXECUTOR_ERROR,
