@@ -24,6 +24,7 @@ DEBIAN = {
     "bwrap": "bubblewrap",
     "/bin/busybox": "busybox-static",
     "docker-registry": "docker-registry",
+    "rabbitmq-server": "rabbitmq-server",
     "bowtie2": "bowtie2",
     "samtools": "samtools",
 }

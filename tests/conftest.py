@@ -19,6 +19,7 @@ from tests.peers.docker_engine import DockerEngine
 from tests.peers.docker_registry import DockerRegistry, OpenRegistry
 from tests.peers.environments import interpreter
 from tests.peers.mongodb import MongodbServer
+from tests.peers.rabbitmq import RabbitmqServer
 from tests.peers.room import SharedPeers
 from tests.peers.swift import SwiftS3
 
@@ -110,6 +111,12 @@ def mongodb_database(mongodb_uri: str) -> Iterator[str]:
 def swift_s3(shared_peers: SharedPeers) -> SwiftS3:
     """An S3 server that checks keys and signatures."""
     return shared_peers.get("swift", SwiftS3)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(shared_peers: SharedPeers) -> RabbitmqServer:
+    """A RabbitMQ for all tests: whoever uses it has queues of his own names."""
+    return shared_peers.get("rabbitmq", RabbitmqServer)
 
 
 @pytest.fixture(scope="session")
