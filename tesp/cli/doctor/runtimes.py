@@ -27,8 +27,11 @@ def _finding(detected: Detected) -> Finding:
 
 async def _chosen(settings: Settings) -> Finding:
     what = "local backend"
-    if not settings.local.enabled:
-        return warn(what, "disabled", "Set local.enabled = true to run tasks here.")
+    if not settings.runs_locally:
+        if settings.pulsars:
+            return ok(what, "not used: tasks run on the Pulsars")
+        mend = "Set local.enabled = true to run tasks here, or add [[pulsars]]."
+        return warn(what, "disabled", mend)
     try:
         chosen = await choose(settings.local, settings.containers)
     except SettingsError as error:

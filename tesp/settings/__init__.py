@@ -1,0 +1,44 @@
+"""Settings: typed, frozen, read once from settings.toml and TESP_* variables.
+
+Sections of settings.toml inherit `[default]`; FASTAPI_PROFILE or TESP_ENV chooses one. A variable
+overrides a key by its path: `TESP_STORE__MONGODB_URI`. An unknown key stops the start, with the
+nearest right one named.
+"""
+
+from tesp.settings.execution import ContainerSettings, LocalSettings, RegistrySettings
+from tesp.settings.pulsars import PulsarLimits, PulsarSettings, RouteSettings, SizeClass
+from tesp.settings.reading import load, parse
+from tesp.settings.service import (
+    BasicAuthSettings,
+    DispatchSettings,
+    LoggingSettings,
+    OauthSettings,
+    ServerSettings,
+    StoreSettings,
+)
+from tesp.settings.storage import FileRoot, HostAccess, S3Access, StagingSettings
+from tesp.settings.whole import LOCAL, Settings
+
+__all__ = [
+    "LOCAL",
+    "BasicAuthSettings",
+    "ContainerSettings",
+    "DispatchSettings",
+    "FileRoot",
+    "HostAccess",
+    "LocalSettings",
+    "LoggingSettings",
+    "OauthSettings",
+    "PulsarLimits",
+    "PulsarSettings",
+    "RegistrySettings",
+    "RouteSettings",
+    "S3Access",
+    "ServerSettings",
+    "Settings",
+    "SizeClass",
+    "StagingSettings",
+    "StoreSettings",
+    "load",
+    "parse",
+]

@@ -1,0 +1,129 @@
+"""The Pulsars, and which tasks go to which."""
+
+import string
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from tesp.settings import urls
+from tesp.settings.section import Section
+
+# What submit_params may ask to be filled in.
+TEMPLATE_FIELDS = ("cpus", "ram_gb", "ram_mb")
+_MANAGER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+
+
+class PulsarLimits(Section):
+    """What all tasks on one Pulsar may use together. Pulsar itself holds nobody to anything."""
+
+    tasks: int = Field(16, ge=0, description="Tasks at once")
+    cpus: float | None = Field(None, gt=0)
+    ram_gb: float | None = Field(None, gt=0)
+
+
+class SizeClass(Section):
+    """A manager of a Pulsar for tasks of up to this size."""
+
+    manager: str = Field(pattern=_MANAGER)
+    cpus: float = Field(gt=0)
+    ram_gb: float = Field(gt=0)
+
+
+class PulsarSettings(Section):
+    """One Pulsar: reached over REST (`url`), over AMQP (`amqp_url`), or both (jobs go over AMQP,
+    files over REST)."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    url: str | None = None
+    token: SecretStr | None = Field(None, description="Pulsar's private_token")
+    amqp_url: SecretStr | None = None
+    amqp_key_prefix: str | None = Field(None, description="As the Pulsar has it, where it has one")
+    manager: str = Field("_default_", pattern=_MANAGER)
+    classes: tuple[SizeClass, ...] = Field((), description="Managers by size, instead of manager")
+    control_manager: str | None = Field(
+        None,
+        pattern=_MANAGER,
+        description="Without REST: a manager that starts small jobs at once; default: manager",
+    )
+    runtime: Literal["docker", "podman", "apptainer", "singularity", "sandbox"] = "docker"
+    program: str | None = Field(None, description="The runtime's program; default: its name")
+    docker_host: str | None = Field(None, description="DOCKER_HOST on its nodes")
+    user: str | None = Field(None, description="uid:gid for containers; default: containers.user")
+    network: str | None = Field(None, description="Default: containers.network")
+    python: str = Field("python3", description="Interpreter of the runner, Python 3.6 or newer")
+    zones: tuple[str, ...] = ()
+    preemptible: bool | Literal["only"] = Field(
+        True, description="Whether it takes preemptible tasks, or takes nothing else"
+    )
+    limits: PulsarLimits = PulsarLimits()
+    submit_params: Mapping[str, str] = Field(
+        {}, description="Pulsar's submit_params; {cpus}, {ram_gb} and {ram_mb} are filled in"
+    )
+    staging: Literal["dispatcher", "node"] = Field(
+        "dispatcher", description="Who moves the files: this service, or the job on its node"
+    )
+    shares_files: bool = Field(False, description="Its nodes see the shared staging.files")
+    poll_seconds: float = Field(
+        4.0, gt=0, description="The longest pause between two looks at a job that runs for long"
+    )
+    give_up_seconds: float = Field(
+        86400.0, gt=0, description="Out of reach for so long, its running tasks are given up"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        return url and urls.http_url(url)
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_a_broker(cls, url: SecretStr | None) -> SecretStr | None:
+        return url and SecretStr(urls.amqp_url(url.get_secret_value()))
+
+    @field_validator("submit_params")
+    @classmethod
+    def _can_be_filled_in(cls, params: Mapping[str, str]) -> Mapping[str, str]:
+        for name, template in params.items():
+            if wrong := _unknown_fields(template):
+                known = ", ".join(f"{{{field}}}" for field in TEMPLATE_FIELDS)
+                raise ValueError(f"{name}: {wrong}; there are {known}; write {{{{ for a brace")
+        return params
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> "PulsarSettings":
+        if not (self.url or self.amqp_url):
+            raise ValueError("a Pulsar needs a url, an amqp_url, or both")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_way_to_its_managers(self) -> "PulsarSettings":
+        managers = [c.manager for c in self.classes]
+        if self.classes and "manager" in self.model_fields_set:
+            raise ValueError("manager and classes are both set: each class names its own manager")
+        if len(set(managers)) < len(managers):
+            raise ValueError("two classes name the same manager")
+        return self
+
+    @property
+    def needs_our_files(self) -> bool:
+        """Whether it, or its nodes, fetch from this service and send to it."""
+        return self.staging == "node" or not self.url
+
+
+def _unknown_fields(template: str) -> str:
+    """What of a template cannot be filled in; empty where all can."""
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(template)]
+    except ValueError as error:
+        return str(error)
+    unknown = [field for field in fields if field is not None and field not in TEMPLATE_FIELDS]
+    return f"nothing is known of {{{unknown[0]}}}" if unknown else ""
+
+
+class RouteSettings(Section):
+    """Tasks with a tag (of this value, where one is given) run on these Pulsars alone."""
+
+    tag: str
+    value: str | None = None
+    pulsars: tuple[str, ...] = Field(min_length=1)

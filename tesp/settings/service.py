@@ -1,0 +1,114 @@
+"""The service itself: where it listens, who may use it, what it keeps, how it works and logs."""
+
+import platform
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from tesp.settings.section import Section
+from tesp.settings.urls import http_url
+
+
+class ServerSettings(Section):
+    """Where the API listens, and what it says of itself."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allow_open: bool = Field(
+        False, description="Listen beyond loopback although requests are not authenticated"
+    )
+    service_id: str = "org.tesp.local"
+    name: str = "tesp"
+    organization_name: str = "tesp"
+    organization_url: str = "https://tesp.example"
+    legacy_states: bool = Field(
+        True, description="On /v1 show CANCELING as RUNNING and PREEMPTED as SYSTEM_ERROR"
+    )
+    contact_url: str | None = Field(None, description="A mailto: or https: URL for service-info")
+    documentation_url: str | None = None
+    environment: str | None = Field(None, description="Such as `production`, for service-info")
+    public_url: str | None = Field(
+        None, description="Where Pulsars and nodes reach this API; default: http://host:port"
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description='Origins whose web pages may call the API; "*" for all'
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        return url and http_url(url)
+
+    def reachable_url(self) -> str:
+        """Where Pulsars and nodes reach this API; never with a slash at its end."""
+        if self.public_url:
+            return self.public_url
+        host = self.host.strip("[]")
+        if host in ("", "0.0.0.0", "::"):
+            host = platform.node()
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+class BasicAuthSettings(Section):
+    """User names and passwords. Nothing checks them yet, so that they cannot be asked for."""
+
+    enable: bool = False
+    username: str | None = None
+    password: SecretStr | None = None
+
+    @field_validator("enable")
+    @classmethod
+    def _is_kept(cls, enable: bool) -> bool:
+        return _not_built(enable, "user names and passwords")
+
+
+class OauthSettings(Section):
+    """Bearer tokens. Nothing checks them yet, so that they cannot be asked for."""
+
+    enable: bool = False
+
+    @field_validator("enable")
+    @classmethod
+    def _is_kept(cls, enable: bool) -> bool:
+        return _not_built(enable, "bearer tokens")
+
+
+def _not_built(enable: bool, what: str) -> bool:
+    """A protection that is asked for and not there must never look like one that is."""
+    if enable:
+        raise ValueError(
+            f"this version does not check {what}, and would leave the door open. Set it to "
+            "false, and listen on 127.0.0.1 behind a proxy that asks who is there"
+        )
+    return enable
+
+
+class StoreSettings(Section):
+    """Where tasks are kept: `sqlite` under data_dir, or `mongodb` at mongodb_uri."""
+
+    kind: Literal["sqlite", "mongodb"] = "sqlite"
+    mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017")
+    database: str = "tesp"
+
+
+class DispatchSettings(Section):
+    """How the dispatcher takes and keeps tasks."""
+
+    lease_seconds: float = 30.0
+    max_retries: int = Field(10, description="The most that backend_parameters.max_retries may ask")
+    retry_delay_seconds: float = 1.0
+    transfers: int = Field(4, description="Transfers at once, over all tasks")
+
+
+class LoggingSettings(Section):
+    """What goes to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    output_json: bool = False
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: Any) -> Any:
+        if not isinstance(level, str):
+            return level
+        return {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(level.upper(), level.upper())

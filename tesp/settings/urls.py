@@ -1,0 +1,32 @@
+"""The addresses in settings, checked without ever repeating what may hold a password."""
+
+from urllib.parse import SplitResult, urlsplit
+
+
+def http_url(url: str) -> str:
+    """An http(s) URL of a host, without credentials, query or a slash at its end."""
+    parts = _split(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("this is no URL such as https://host:port")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong into the URL: a token has its own key")
+    if parts.query or parts.fragment:
+        raise ValueError("this URL must end with its path: no ? and no #")
+    return url.rstrip("/")
+
+
+def amqp_url(url: str) -> str:
+    """A broker's URL, amqp(s)://user:password@host:port/vhost."""
+    parts = _split(url)
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        raise ValueError("this is no URL such as amqp://user:password@host:5672/vhost, or amqps:")
+    return url
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("this is no URL: its host or its port is wrong") from None
+    return parts

@@ -1,0 +1,70 @@
+"""All settings of one process."""
+
+import platform
+from collections import Counter
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from tesp.settings.execution import ContainerSettings, LocalSettings
+from tesp.settings.pulsars import PulsarSettings, RouteSettings
+from tesp.settings.section import Section
+from tesp.settings.service import (
+    BasicAuthSettings,
+    DispatchSettings,
+    LoggingSettings,
+    OauthSettings,
+    ServerSettings,
+    StoreSettings,
+)
+from tesp.settings.storage import StagingSettings
+
+# How routes call the local backend.
+LOCAL = "local"
+
+
+class Settings(Section):
+    """All settings of one process."""
+
+    data_dir: Path = Path("data")
+    server: ServerSettings = ServerSettings()
+    basic_auth: BasicAuthSettings = BasicAuthSettings()
+    oauth: OauthSettings = OauthSettings()
+    store: StoreSettings = StoreSettings()
+    dispatch: DispatchSettings = DispatchSettings()
+    local: LocalSettings = Field(default_factory=LocalSettings)
+    pulsars: tuple[PulsarSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+    containers: ContainerSettings = ContainerSettings()
+    staging: StagingSettings = StagingSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> "Settings":
+        names = Counter(pulsar.name for pulsar in self.pulsars)
+        if LOCAL in names:
+            raise ValueError(f"pulsars: {LOCAL} is the name of this machine's own backend")
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"pulsars: two of them are called {twice[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> "Settings":
+        known = {pulsar.name for pulsar in self.pulsars} | ({LOCAL} if self.runs_locally else set())
+        for number, route in enumerate(self.routes):
+            if lost := [name for name in route.pulsars if name not in known]:
+                there = ", ".join(sorted(known)) or "none"
+                raise ValueError(f"routes.{number}.pulsars: no {lost[0]}; there are: {there}")
+        return self
+
+    @property
+    def runs_locally(self) -> bool:
+        """Whether this machine runs tasks; unless it is said, only where no Pulsar does."""
+        return self.local.enabled if self.local.enabled is not None else not self.pulsars
+
+    def machine_id(self) -> str:
+        """What tells this machine from others that share the store."""
+        if self.local.machine_id:
+            return self.local.machine_id
+        known = Path("/etc/machine-id")
+        return (known.read_text().strip() if known.exists() else "") or platform.node()
