@@ -183,7 +183,8 @@ class Change:
 
     A terminal target state, RETRY or REQUEUE ends the lease. RETRY makes the task due again
     after `delay_seconds` with attempt.number + 1; REQUEUE the same with the same number, for an
-    attempt that has not started, and its log goes with it. The live tails go with the end of an attempt.
+    attempt that has not started, and its log goes with it, `logs` of this write too. The live
+    tails go with the end of an attempt.
     Of `attempt` the phase, handle, place and outcome are stored, and only while the attempt
     goes on: number and backend are what the claim made them. Without a transition there is
     no event, and the write is allowed in every state that has a lease, CANCELING too.
@@ -305,12 +306,18 @@ class TransferStore(Protocol):
         ...
 
     async def remark(self, task_id: str, number: int, sentence: str) -> None:
-        """Keep a sentence on an attempt's transfer, for the worker; dropped with its end."""
+        """Keep a sentence on an attempt's transfer, for the worker; dropped with its end.
+
+        A hundred an attempt are kept; none on an attempt that has ended, or has not begun."""
         ...
 
     async def remarks(self, task_id: str, number: int) -> Sequence[str]:
         """The sentences kept on an attempt, each once, in order."""
         ...
+
+
+class WorkerStore(LeaseStore, TransferStore, Protocol):
+    """All that a worker needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +352,7 @@ class EventStore(EventLog, Protocol):
         ...
 
 
-class Store(TaskStore, LeaseStore, TransferStore, EventStore, Protocol):
+class Store(TaskStore, WorkerStore, EventStore, Protocol):
     """All four, and the end."""
 
     async def close(self) -> None:

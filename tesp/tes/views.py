@@ -104,6 +104,14 @@ def attempts_of(logs: str) -> list[TaskLog]:
     return _ATTEMPTS.validate_json(logs) if logs else []
 
 
+def earlier_logs(logs: Text, number: int) -> Text | None:
+    """The logs of the attempts before that number alone; None where there are none."""
+    if number <= 1:
+        return None
+    full, basic = (attempts_of(text)[: number - 1] for text in (logs.full, logs.of(View.BASIC)))
+    return Text(_array(full), _array(basic)) if full else None
+
+
 def _array(attempts: list[TaskLog]) -> str:
     return "[" + ",".join(a.model_dump_json(exclude_none=True) for a in attempts) + "]"
 

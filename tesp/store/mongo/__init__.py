@@ -14,6 +14,7 @@ from tesp.store import (
     Candidate,
     Change,
     Claim,
+    Current,
     Fence,
     Logged,
     NewTask,
@@ -22,17 +23,17 @@ from tesp.store import (
     TaskQuery,
     Written,
 )
-from tesp.store.mongo import attempts, events, leases, pages, queues, tasks
+from tesp.store.mongo import attempts, events, leases, pages, queues, tasks, transfers
 from tesp.store.mongo.connection import Collections, Errands, connect
 from tesp.store.mongo.news import News
-from tesp.tes.states import Transition
+from tesp.tes.states import INITIAL
 from tesp.tes.views import TaskText, View
 
 _AT_ONCE = 16  # creations of `create_many` under way
 
 
 class MongoStore:
-    """All three contracts over one database. It belongs to the event loop that opened it."""
+    """All four contracts over one database. It belongs to the event loop that opened it."""
 
     def __init__(self, collections: Collections) -> None:
         self._db = collections
@@ -121,8 +122,7 @@ class MongoStore:
         """One guarded write with its event."""
         outcome = await self._errands.run(attempts.write(self._db, fence, change))
         if outcome.ended:
-            retried = change.transition is Transition.RETRY
-            delay = change.delay_seconds if retried else 0.0
+            delay = change.delay_seconds if outcome.written.state is INITIAL else 0.0
             self._news.tell(fence.task_id, outcome.number, delay)
         return outcome.written
 
@@ -137,6 +137,22 @@ class MongoStore:
     async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:
         """Take or prolong a named lease."""
         return await self._errands.run(leases.hold(self._db, name, holder, lease_seconds))
+
+    async def secret(self, name: str) -> bytes:
+        """Random bytes of this database."""
+        return await self._errands.run(transfers.secret(self._db, name))
+
+    async def current(self, task_id: str) -> Current | None:
+        """The attempt that may fetch and send."""
+        return await self._errands.run(transfers.current(self._db, task_id))
+
+    async def remark(self, task_id: str, number: int, sentence: str) -> None:
+        """Keep a sentence on an attempt's transfer."""
+        await self._errands.run(transfers.remark(self._db, task_id, number, sentence))
+
+    async def remarks(self, task_id: str, number: int) -> Sequence[str]:
+        """The sentences kept on an attempt."""
+        return await self._errands.run(transfers.remarks(self._db, task_id, number))
 
     async def relay(self, limit: int = 1000) -> int:
         """Move events from the outbox to the log."""

@@ -16,11 +16,11 @@ from tesp.store.mongo import leases, texts
 from tesp.store.mongo.connection import Collections, raw
 from tesp.store.mongo.documents import Piece, StoredAttempt
 from tesp.store.mongo.expressions import Stage, after, literal, moved, passed
-from tesp.store.mongo.projections import Claimed, Leased, TaskId, fields
+from tesp.store.mongo.projections import Claimed, Leased, Noted, TaskId, fields
 from tesp.store.mongo.projections import Written as Before
 from tesp.store.mongo.tasks import LIVE, needs_of
-from tesp.tes.states import TERMINAL, State, Transition, sources, target
-from tesp.tes.views import View
+from tesp.tes.states import INITIAL, TERMINAL, State, Transition, sources, target
+from tesp.tes.views import Text, View, earlier_logs
 
 _log = logging.getLogger(__name__)
 
@@ -90,22 +90,25 @@ async def _leased(
 
 
 async def _claim(db: Collections, fence: Fence, task: Claimed) -> Claim:
-    pieces = [task.body, task.logs]
-    large = await texts.load(db, pieces, View.FULL)
-    large_basic = await texts.load(db, pieces, View.BASIC)
-    if large is None or large_basic is None:
-        raise StoreError(f"a text of task {task.id} is missing: restore the collection `texts`")
     return Claim(
         fence=fence,
         owner=task.owner,
         state=task.state,
         attempt=_attempt(task.attempt),
-        body=texts.text_of(task.body, large, large_basic),
-        logs=texts.shown(task.logs, View.FULL, large),
+        body=await _text(db, task.id, task.body),
+        logs=(await _text(db, task.id, task.logs)).full if task.logs else "",
         needs=needs_of(task.needs),
         name=task.name,
         warnings=tuple(task.warnings),
     )
+
+
+async def _text(db: Collections, task_id: str, piece: Piece) -> Text:
+    large = await texts.load(db, [piece], View.FULL)
+    large_basic = await texts.load(db, [piece], View.BASIC)
+    if large is None or large_basic is None:
+        raise StoreError(f"a text of task {task_id} is missing: restore the collection `texts`")
+    return texts.text_of(piece, large, large_basic)
 
 
 def _attempt(stored: StoredAttempt) -> Attempt:
@@ -130,8 +133,10 @@ class Outcome:
 
 async def write(db: Collections, fence: Fence, change: Change) -> Outcome:
     """One guarded write of a worker."""
+    requeued = change.transition is Transition.REQUEUE
+    left = await _logs_left(db, fence) if requeued else change.logs
     body = await texts.put(db, fence.task_id, change.body) if change.body else None
-    logs = await texts.put(db, fence.task_id, change.logs) if change.logs else None
+    logs = await texts.put(db, fence.task_id, left) if left else None
     before = await _write(db, fence, change, _pieces(body=body, logs=logs))
     if before is None:
         await texts.drop(db, [body, logs])
@@ -139,16 +144,26 @@ async def write(db: Collections, fence: Fence, change: Change) -> Outcome:
     state, ended = before.state, False
     if change.transition is not None:
         state = target(before.state, change.transition) or before.state
-        ended = ends(change.transition, state)
-    replaced = [old for old, new in ((before.body, body), (before.logs, logs)) if new]
+        ended = ends(state)
+    new_logs = logs or requeued
+    replaced = [old for old, new in ((before.body, body), (before.logs, new_logs)) if new]
     await _clear(db, fence, state, ended, replaced)
     number = before.events + 1 if change.transition else 0
     return Outcome(Written(state, applied=True), number, ended)
 
 
-def ends(transition: Transition | None, to: State) -> bool:
-    """Whether an attempt is over with this write."""
-    return to in TERMINAL or transition is Transition.RETRY
+def ends(to: State) -> bool:
+    """Whether an attempt is over with a write that leads there."""
+    return to in TERMINAL or to is INITIAL
+
+
+async def _logs_left(db: Collections, fence: Fence) -> Text | None:
+    """The logs without this attempt's. Nobody but the lease's owner writes any."""
+    mine = {"_id": fence.task_id, "lease_epoch": fence.epoch}
+    found = await db.tasks.find_one(mine, projection_model=Noted)
+    if found is None or found.logs is None or found.attempt.number <= 1:
+        return None
+    return earlier_logs(await _text(db, fence.task_id, found.logs), found.attempt.number)
 
 
 def _pieces(**pieces: Piece | None) -> dict[str, Any]:
@@ -176,19 +191,19 @@ async def _write(
 
 def _stages(change: Change, members: dict[str, Any]) -> list[Stage]:
     """The write as one pipeline."""
-    over = change.transition is not None and all(
-        ends(change.transition, to) for to in sources(change.transition).values()
-    )
-    if over:
+    targets = set(sources(change.transition).values()) if change.transition else set()
+    if targets and all(ends(to) for to in targets):
         raised = 1 if change.transition is Transition.RETRY else 0
         # Nothing but the number is left of an attempt that is over.
         number = {"number": {"$add": ["$attempt.number", raised]}}
         members["attempt"] = {"$mergeObjects": [number]}
     elif change.attempt is not None:
         members["attempt"] = {"$mergeObjects": ["$attempt", literal(_progress(change.attempt))]}
-    if change.transition is Transition.RETRY:
+    if targets == {INITIAL}:
         members["due"] = after(change.delay_seconds)
     stages: list[Stage] = [{"$set": {"lease_epoch": "$lease_epoch", **members}}]
+    if change.transition is Transition.REQUEUE and "logs" not in members:
+        stages.append({"$unset": "logs"})
     if change.transition is not None:
         stages += moved(change.transition, change.reason)
     return stages

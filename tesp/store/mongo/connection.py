@@ -37,6 +37,7 @@ class Collections:
     tails: type[Document]
     texts: type[Document]
     log: type[Document]
+    secrets: type[Document]
 
 
 def raw(document: type[Document]) -> Raw:
@@ -90,6 +91,7 @@ async def _bind(client: AsyncMongoClient[dict[str, Any]], name: str) -> Collecti
         documents.TailShape,
         documents.TextShape,
         documents.LogShape,
+        documents.SecretShape,
     )
     models = [documents.bound(shape) for shape in shapes]
     await init_beanie(database=database, document_models=models)

@@ -64,6 +64,7 @@ class StoredAttempt(_Shape):
     handle: str | None = None
     place: str | None = None
     outcome: str | None = None
+    remarks: list[str] | None = None
 
 
 class StoredEvent(_Shape):
@@ -200,6 +201,16 @@ class TextShape(_Shape):
 
     class Settings:
         name = "texts"
+
+
+class SecretShape(_Shape):
+    """Random bytes that all processes share."""
+
+    id: str
+    value: bytes
+
+    class Settings:
+        name = "secrets"
 
 
 class LogShape(_Shape):

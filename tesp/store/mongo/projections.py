@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
-from tesp.store.mongo.documents import Piece, StoredAttempt, StoredEvent, StoredNeeds
+from tesp.store.mongo.documents import Pair, Piece, StoredAttempt, StoredEvent, StoredNeeds
 from tesp.tes.states import State
 from tesp.tes.views import View
 
@@ -48,11 +48,17 @@ class Guarded(Minimal):
     attempt: StoredAttempt
 
 
-class Waiting(TaskId):
-    """A queued task."""
+class Needy(TaskId):
+    """What a task asks for, for whom."""
 
     owner: str
     needs: StoredNeeds
+
+
+class Waiting(Needy):
+    """A queued task."""
+
+    tags: list[Pair] = []
 
 
 class Due(BaseModel):
@@ -64,7 +70,7 @@ class Due(BaseModel):
         projection: ClassVar = {"_id": 0, "due": 1}
 
 
-class Claimed(Waiting):
+class Claimed(Needy):
     """What a worker gets to begin with, or to carry on."""
 
     state: State
@@ -75,6 +81,25 @@ class Claimed(Waiting):
     attempt: StoredAttempt
     events: int
     lease_epoch: int
+
+
+class Running(Minimal):
+    """The attempt that goes on, and what it works on."""
+
+    attempt: StoredAttempt
+    body: Piece
+
+
+class Remarked(TaskId):
+    """What was said of an attempt's transfers."""
+
+    attempt: StoredAttempt
+
+
+class Noted(Remarked):
+    """The log, with the number of the attempt that goes on."""
+
+    logs: Piece | None = None
 
 
 class Written(Minimal):

@@ -27,10 +27,14 @@ async def queued(
     while in_turn and served < owners:
         some, in_turn = in_turn[: owners - served], in_turn[owners - served :]
         for rows in await asyncio.gather(*(_due(db, owner, per_owner) for owner in some)):
-            found.extend(Candidate(r.id, r.owner, needs_of(r.needs)) for r in rows)
+            found.extend(_candidate(row) for row in rows)
             served += bool(rows)
             last = rows[-1].owner if rows else last
     return found, last
+
+
+def _candidate(row: Waiting) -> Candidate:
+    return Candidate(row.id, row.owner, needs_of(row.needs), {p.k: p.v for p in row.tags})
 
 
 async def _due(db: Collections, owner: str, most: int) -> Sequence[Waiting]:

@@ -19,6 +19,7 @@ from tesp.store import (
     Candidate,
     Change,
     Claim,
+    Current,
     Fence,
     Logged,
     NewTask,
@@ -27,13 +28,13 @@ from tesp.store import (
     TaskQuery,
     Written,
 )
-from tesp.store.sqlite import events, leases, pages, queues, tasks
+from tesp.store.sqlite import events, leases, pages, queues, tasks, transfers
 from tesp.store.sqlite.ownership import MOUNTS, Ownership, refuse_network
 from tesp.store.sqlite.readers import Readers
 from tesp.store.sqlite.schema import open_writer
 from tesp.store.sqlite.writer import Done, Writer
 from tesp.store.wakeups import Wakeups
-from tesp.tes.states import Transition
+from tesp.tes.states import INITIAL
 from tesp.tes.views import TaskText, View
 
 _READERS = 3
@@ -41,7 +42,7 @@ _AT_ONCE = 0.0
 
 
 class SqliteStore:
-    """All three contracts over one file. It belongs to the event loop that opened it."""
+    """All four contracts over one file. It belongs to the event loop that opened it."""
 
     def __init__(self, file: Path, taken: "Taken", clock: Callable[[], float]) -> None:
         self._ownership = taken.ownership
@@ -153,10 +154,9 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> Done[Written]:
             now = self._clock()
             written = leases.write(db, fence, change, now)
-            over = written.applied and leases.ends(change.transition, written.state)
-            delay = change.delay_seconds if change.transition is Transition.RETRY else 0.0
-            if not over:
+            if not (written.applied and leases.ends(written.state)):
                 return Done(written)
+            delay = change.delay_seconds if written.state is INITIAL else 0.0
             return Done(written, now + delay if delay > 0 else _AT_ONCE)
 
         return await self._writer.run(work)
@@ -182,6 +182,27 @@ class SqliteStore:
             return Done(leases.hold(db, name, holder, beat, beat + lease_seconds))
 
         return await self._writer.run(work)
+
+    async def secret(self, name: str) -> bytes:
+        """Random bytes of this file."""
+        return await self._writer.run(lambda db: Done(transfers.secret(db, name)))
+
+    async def current(self, task_id: str) -> Current | None:
+        """The attempt that may fetch and send."""
+        return await self._readers.run(lambda db: transfers.current(db, task_id))
+
+    async def remark(self, task_id: str, number: int, sentence: str) -> None:
+        """Keep a sentence on an attempt's transfer."""
+
+        def work(db: sqlite3.Connection) -> Done[None]:
+            transfers.remark(db, task_id, number, sentence)
+            return Done(None)
+
+        await self._writer.run(work)
+
+    async def remarks(self, task_id: str, number: int) -> Sequence[str]:
+        """The sentences kept on an attempt."""
+        return await self._readers.run(lambda db: transfers.remarks(db, task_id, number))
 
     async def relay(self, limit: int = 1000) -> int:
         """Move events from the outbox to the log."""

@@ -19,8 +19,8 @@ from tesp.store import (
     Written,
 )
 from tesp.store.sqlite.tasks import change_state, needs_of
-from tesp.tes.states import TERMINAL, State, Transition, sources, target
-from tesp.tes.views import Text
+from tesp.tes.states import INITIAL, TERMINAL, State, Transition, sources, target
+from tesp.tes.views import Text, earlier_logs
 
 _DUE = "SELECT state FROM tasks WHERE id = ? AND due <= ?"
 _RAISE_EPOCH = "UPDATE tasks SET epoch = epoch + 1 WHERE id = ?"
@@ -43,11 +43,14 @@ _FENCED = "SELECT t.state, l.epoch FROM tasks t LEFT JOIN leases l ON l.task = t
 _PUT_LOGS = "INSERT OR REPLACE INTO logs (task, full, basic) VALUES (?, ?, ?)"
 _SET_BODY = "UPDATE bodies SET full = ?, basic = ? WHERE task = ?"
 _SET_ATTEMPT = "UPDATE attempts SET phase = ?, handle = ?, place = ?, outcome = ? WHERE task = ?"
-_NEXT_ATTEMPT = "UPDATE tasks SET attempt = attempt + 1, due = ? WHERE id = ?"
+_QUEUE_AGAIN = "UPDATE tasks SET attempt = attempt + ?, due = ? WHERE id = ? RETURNING attempt"
+_LOGS = "SELECT full, basic FROM logs WHERE task = ?"
+_DROP_LOGS = "DELETE FROM logs WHERE task = ?"
 _END = (
     "DELETE FROM leases WHERE task = ?",
     "DELETE FROM attempts WHERE task = ?",
     "DELETE FROM tails WHERE task = ?",
+    "DELETE FROM remarks WHERE task = ?",
 )
 _PUT_TAIL = "INSERT OR REPLACE INTO tails (task, streams) VALUES (?, ?)"
 _HOLD = (
@@ -141,19 +144,37 @@ def write(db: sqlite3.Connection, fence: Fence, change: Change, now: float) -> W
     if to is None:
         return Written(state, applied=False)
     _store_texts(db, fence.task_id, change)
-    if change.transition is Transition.RETRY:
-        db.execute(_NEXT_ATTEMPT, (now + change.delay_seconds, fence.task_id))
+    if to is INITIAL:
+        _queue_again(db, fence.task_id, change, now)
     if change.transition:
         change_state(db, fence.task_id, state, to, now, change.reason)
-    if ends(change.transition, to):
+    if ends(to):
         for statement in _END:
             db.execute(statement, (fence.task_id,))
     return Written(to, applied=True)
 
 
-def ends(transition: Transition | None, to: State) -> bool:
-    """Whether an attempt is over with this write."""
-    return to in TERMINAL or transition is Transition.RETRY
+def ends(to: State) -> bool:
+    """Whether an attempt is over with a write that leads there."""
+    return to in TERMINAL or to is INITIAL
+
+
+def _queue_again(db: sqlite3.Connection, task_id: str, change: Change, now: float) -> None:
+    raised = 1 if change.transition is Transition.RETRY else 0
+    due = now + change.delay_seconds
+    (number,) = db.execute(_QUEUE_AGAIN, (raised, due, task_id)).fetchone()
+    if change.transition is Transition.REQUEUE:
+        _forget_logs(db, task_id, number)
+
+
+def _forget_logs(db: sqlite3.Connection, task_id: str, number: int) -> None:
+    """Take the log of this attempt away; those of earlier ones stay."""
+    row = db.execute(_LOGS, (task_id,)).fetchone()
+    kept = earlier_logs(Text(*row), number) if row else None
+    if kept:
+        db.execute(_PUT_LOGS, (task_id, kept.full, kept.basic))
+    else:
+        db.execute(_DROP_LOGS, (task_id,))
 
 
 def _store_texts(db: sqlite3.Connection, task_id: str, change: Change) -> None:

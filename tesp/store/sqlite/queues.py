@@ -1,5 +1,6 @@
 """What is queued: the owners in turn, and for each the tasks that have waited longest."""
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +11,11 @@ from tesp.store.sqlite.tasks import needs_of
 _QUEUED = "FROM tasks INDEXED BY tasks_queued WHERE state = 'QUEUED'"
 _FIRST_OWNER = f"SELECT owner {_QUEUED} AND owner >= '' ORDER BY owner LIMIT 1"
 _NEXT_OWNER = f"SELECT owner {_QUEUED} AND owner > ? ORDER BY owner LIMIT 1"
-_DUE = f"SELECT id, owner, needs {_QUEUED} AND owner = ? AND due <= ? ORDER BY due, id LIMIT ?"
+_TAGS = "(SELECT json_group_object(key, value) FROM tags WHERE task = tasks.id)"
+_DUE = (
+    f"SELECT id, owner, needs, {_TAGS} {_QUEUED} AND owner = ? AND due <= ?"
+    " ORDER BY due, id LIMIT ?"
+)
 _TO_COME = f"SELECT due {_QUEUED} AND owner = ? AND due > ?"
 _UNDER_WAY = "SELECT task FROM leases WHERE task >= '' LIMIT 1"
 
@@ -23,7 +28,9 @@ def queued(
     last, served = after, 0
     for owner in _in_turn(db, after):
         rows = db.execute(_DUE, (owner, now, per_owner)).fetchall()
-        found.extend(Candidate(i, o, needs_of(needs)) for i, o, needs in rows)
+        found.extend(
+            Candidate(i, o, needs_of(needs), json.loads(tags)) for i, o, needs, tags in rows
+        )
         served += bool(rows)
         last = owner if rows else last
         if served == owners:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tesp.errors import StoreError
 
-SCHEMA = 1
+SCHEMA = 2
 _APPLICATION = 0x74657370  # "tesp": tells our files from other people's
 
 _TABLES = """
@@ -107,9 +107,27 @@ CREATE TABLE log (id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NU
 INSERT INTO log VALUES (1, 0);
 """
 
+# What each schema has that the one before it lacks, by its number.
+_ADDED = {
+    2: """
+CREATE INDEX tags_by_task ON tags (task);
+
+CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- What was said of the transfers of an attempt that goes on.
+CREATE TABLE remarks (
+    task TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    sentence TEXT NOT NULL,
+    PRIMARY KEY (task, place),
+    UNIQUE (task, sentence)
+) STRICT, WITHOUT ROWID;
+"""
+}
+
 
 def open_writer(file: Path) -> sqlite3.Connection:
-    """The one connection that writes. Makes the tables where the file is new."""
+    """The one connection that writes. Makes the tables that the file lacks."""
     connection = _connect(file, "rwc")
     try:
         # FULL: an acknowledged write survives the loss of power.
@@ -156,7 +174,7 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if version == 0 and tables == 0:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {_APPLICATION};"
+            f"BEGIN IMMEDIATE; {_TABLES} {_since(1)} PRAGMA application_id = {_APPLICATION};"
             f"PRAGMA user_version = {SCHEMA}; COMMIT"
         )
     elif application != _APPLICATION:
@@ -166,3 +184,12 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
             f"{file} was written by a newer tesp (schema {version}, this one knows {SCHEMA}):"
             " install that version, or choose another data_dir"
         )
+    elif version < SCHEMA:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_since(version)} PRAGMA user_version = {SCHEMA}; COMMIT"
+        )
+
+
+def _since(version: int) -> str:
+    """What was added after that schema, in order."""
+    return "".join(text for number, text in sorted(_ADDED.items()) if number > version)

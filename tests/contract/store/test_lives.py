@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tesp.store import Cancel, Change, Fence, Store, TaskQuery
+from tesp.tes.models import TaskLog
 from tesp.tes.states import INITIAL, TERMINAL, State, Transition, target
-from tesp.tes.views import Text
+from tesp.tes.views import attempts_of, logs_text
 from tests.contract.store.samples import LONG, all_pages, due, full, stored
 
 STEPS = st.one_of(
@@ -31,10 +32,9 @@ class Model:
 
     def move(self, to: State, transition: Transition) -> None:
         """Follow a transition."""
-        retried = transition is Transition.RETRY
-        self.state, self.number = to, self.number + retried
+        self.state, self.number = to, self.number + (transition is Transition.RETRY)
         self.leased = (self.leased or transition is Transition.CLAIM) and not (
-            retried or to in TERMINAL
+            to is INITIAL or to in TERMINAL
         )
         self.events.append((to, self.number))
 
@@ -103,13 +103,17 @@ async def write(store: Store, model: Model, transition: Transition, current: boo
     newest = current or len(model.fences) == 1
     fence = model.fences[-1] if newest else model.fences[0]
     to = target(model.state, transition) if newest and model.leased else None
-    logs = f"[{len(model.events)}]"
-    came = await store.write(fence, Change(transition, logs=Text(logs)))
+    # One entry an attempt; this one's tells which write it was.
+    entry = TaskLog(system_logs=[str(len(model.events))])
+    logs = [*attempts_of(model.logs)[: model.number - 1], entry]
+    came = await store.write(fence, Change(transition, logs=logs_text(logs)))
     assert came.applied == (to is not None)
     assert came.lost == (not (newest and model.leased))
     if to:
         model.move(to, transition)
-        model.logs = logs
+        if transition is Transition.REQUEUE:
+            del logs[-1]
+        model.logs = logs_text(logs).full if logs else ""
     assert came.state is model.state
 
 

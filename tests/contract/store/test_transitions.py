@@ -6,8 +6,9 @@ import itertools
 import pytest
 
 from tesp.store import Attempt, Cancel, Change, Phase, Store, Written
+from tesp.tes.models import ExecutorLog, TaskLog
 from tesp.tes.states import TABLE, TERMINAL, State, Transition, target
-from tesp.tes.views import Text
+from tesp.tes.views import Text, View, logs_text
 from tests.contract.store.samples import (
     LOGS,
     LONG,
@@ -18,6 +19,7 @@ from tests.contract.store.samples import (
     running,
     state_of,
     stored,
+    until,
 )
 
 REACHED = [s for s in State if s not in (State.UNKNOWN, State.PAUSED)]
@@ -66,7 +68,8 @@ async def test_a_workers_write_follows_the_table(
     task = await full(store, task_id)
     assert written == Written(to or state, applied=to is not None)
     assert task.state is (to or state)
-    assert (task.body, task.logs) == ((OTHER.full, LOGS.full) if to else (claim.body.full, ""))
+    logs = "" if transition is Transition.REQUEUE else LOGS.full
+    assert (task.body, task.logs) == ((OTHER.full, logs) if to else (claim.body.full, ""))
     assert len(await store.history(task_id)) == before + (to is not None)
 
 
@@ -202,6 +205,62 @@ async def test_the_lease_of_an_attempt_that_is_retried_is_over(store: Store) -> 
     assert renewal.lost
     assert written == Written(State.QUEUED, applied=False, lost=True)
     assert await store.adopt(["local"], "other", LONG) == []
+
+
+async def test_a_requeue_queues_the_same_attempt_again_as_if_it_had_not_begun(
+    store: Store,
+) -> None:
+    claim = await claimed(store, seconds=0)
+    task_id = claim.fence.task_id
+    attempt = Attempt(1, "local", Phase.SUBMITTING, "handle", "place", "{}")
+    await store.write(claim.fence, Change(attempt=attempt, logs=LOGS))
+    await store.tail(claim.fence, {"executor.0.stdout": "so far"})
+
+    written = await store.write(claim.fence, Change(Transition.REQUEUE, reason="No room."))
+
+    assert written == Written(State.QUEUED, applied=True)
+    task = await full(store, task_id)
+    assert (task.logs, task.tails) == ("", {})
+    assert await due(store) == [task_id]
+    assert await store.adopt(["local"], "other", LONG) == []
+    last = (await store.history(task_id))[-1]
+    assert (last.state, last.attempt, last.reason) == (State.QUEUED, 1, "No room.")
+    again = await store.claim(task_id, "pulsar", "me", LONG)
+    assert again is not None
+    assert (again.attempt, again.logs) == (Attempt(1, "pulsar", Phase.STAGING), "")
+    assert again.fence.epoch > claim.fence.epoch
+
+
+@pytest.mark.parametrize("size", [10, 3 << 20])
+async def test_a_requeue_keeps_the_logs_of_earlier_attempts(store: Store, size: int) -> None:
+    first = TaskLog(logs=[ExecutorLog(exit_code=1, stdout="x" * size)], system_logs=["first"])
+    second = TaskLog(system_logs=["2" * size])
+    claim = await running(store)
+    task_id = claim.fence.task_id
+    await store.write(claim.fence, Change(Transition.RETRY, logs=logs_text([first])))
+    again = await store.claim(task_id, "local", "me", LONG)
+    assert again is not None
+    await store.write(again.fence, Change(logs=logs_text([first, second])))
+
+    await store.write(again.fence, Change(Transition.REQUEUE))
+
+    basic = await store.get(task_id, View.BASIC)
+    assert basic is not None
+    assert (await full(store, task_id)).logs == logs_text([first]).full
+    assert basic.logs == logs_text([first]).of(View.BASIC)
+    third = await store.claim(task_id, "local", "me", LONG)
+    assert third is not None
+    assert (third.attempt.number, third.logs) == (2, logs_text([first]).full)
+
+
+async def test_a_requeued_task_is_due_again_after_its_delay(store: Store) -> None:
+    claim = await claimed(store)
+    task_id = claim.fence.task_id
+
+    await store.write(claim.fence, Change(Transition.REQUEUE, delay_seconds=0.2))
+
+    assert await store.claim(task_id, "local", "me", LONG) is None
+    assert await until(lambda: due(store)) == [task_id]
 
 
 async def test_of_a_cancel_and_an_end_at_once_one_comes_first(store: Store) -> None:

@@ -54,7 +54,12 @@ async def _retry(store: Store) -> Callable[[], Awaitable[object]]:
     return lambda: store.write(claim.fence, Change(Transition.RETRY))
 
 
-CHANGES = [_create, _cancel_queued, _cancel_running, _end, _retry]
+async def _requeue(store: Store) -> Callable[[], Awaitable[object]]:
+    claim = await claimed(store)
+    return lambda: store.write(claim.fence, Change(Transition.REQUEUE))
+
+
+CHANGES = [_create, _cancel_queued, _cancel_running, _end, _retry, _requeue]
 Prepare = Callable[[Store], Awaitable[Callable[[], Awaitable[object]]]]
 
 
@@ -82,9 +87,12 @@ async def test_a_change_between_two_questions_is_told_by_the_second(
     assert await woken(store)
 
 
-async def test_a_task_that_becomes_due_wakes_when_it_can_be_claimed(store: Store) -> None:
-    claim = await running(store)
-    await store.write(claim.fence, Change(Transition.RETRY, delay_seconds=0.4))
+@pytest.mark.parametrize("transition", [Transition.RETRY, Transition.REQUEUE])
+async def test_a_task_that_becomes_due_wakes_when_it_can_be_claimed(
+    store: Store, transition: Transition
+) -> None:
+    claim = await claimed(store)
+    await store.write(claim.fence, Change(transition, delay_seconds=0.4))
 
     while not (found := await due(store)):
         assert await woken(store)

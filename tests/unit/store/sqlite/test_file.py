@@ -11,11 +11,13 @@ from tesp.errors import Conflict, SettingsError, StoreError, StoreLocked
 from tesp.store import Change, IdempotencyKey, NewTask
 from tesp.store.sqlite import SqliteStore
 from tesp.store.sqlite.ownership import filesystem_of
-from tesp.store.sqlite.schema import open_reader, open_writer
+from tesp.store.sqlite.schema import SCHEMA, open_reader, open_writer
 from tesp.tes.identifiers import new_task_id
 from tesp.tes.states import Transition
 from tesp.tes.views import Text
 
+# A file as the first schema made it, with one task that is queued.
+SCHEMA_1 = Path(__file__).parent / "schema_1.sql"
 MOUNTS = r"""
 22 28 0:21 / /proc rw,nosuid - proc proc rw
 28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -115,7 +117,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "t.sqlite"
     await (await SqliteStore.open(file)).close()
     with sqlite3.connect(file) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     db.close()
 
     for _ in range(2):  # the second opening shows that the first let go of the file
@@ -123,8 +125,46 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
             await SqliteStore.open(file)
 
     with sqlite3.connect(file) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA + 1,)
     db.close()
+
+
+async def test_a_file_of_the_first_schema_is_taken_over_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "t.sqlite"
+    with sqlite3.connect(file) as db:
+        db.executescript(SCHEMA_1.read_text())
+    db.close()
+
+    store = await SqliteStore.open(file)
+    candidates = await store.queued(10)
+    claim = await store.claim("old", "local", "me", 60)
+    await store.remark("old", 1, "said")
+    remarks, secret = await store.remarks("old", 1), await store.secret("files")
+    await store.close()
+    again = await SqliteStore.open(file)
+    kept = await again.secret("files")
+    await again.close()
+
+    assert [(c.task_id, c.tags) for c in candidates] == [("old", {"site": "north"})]
+    assert claim is not None
+    assert claim.body.full == '"executors":[]'
+    assert (remarks, kept) == (["said"], secret)
+
+
+def test_a_file_that_was_taken_over_is_as_a_new_one(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
+    with sqlite3.connect(old) as db:
+        db.executescript(SCHEMA_1.read_text())
+    db.close()
+
+    shapes = []
+    for file in (old, new):
+        db = open_writer(file)
+        rows = db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+        shapes.append((rows, db.execute("PRAGMA user_version").fetchone()))
+        db.close()
+
+    assert shapes[0] == shapes[1]
 
 
 async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:

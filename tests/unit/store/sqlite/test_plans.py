@@ -11,12 +11,12 @@ from types import ModuleType
 import pytest
 
 from tesp.store import TaskQuery
-from tesp.store.sqlite import events, leases, pages, queues, tasks
+from tesp.store.sqlite import events, leases, pages, queues, tasks, transfers
 from tesp.store.sqlite.schema import open_writer
 from tesp.tes.states import State
 from tesp.tes.views import View
 
-MODULES = [events, leases, pages, queues, tasks]
+MODULES = [events, leases, pages, queues, tasks, transfers]
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 # At the opening, and only there, every lease is meant.
