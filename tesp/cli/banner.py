@@ -1,5 +1,6 @@
 """What `tesp serve` says when it is ready. Pure."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tesp.cli.address import PREFIX
@@ -11,13 +12,16 @@ _LOUD = (
 )
 
 
-def banner(url: str | None, runtime: str | None, data_dir: Path) -> str:
+def banner(
+    url: str | None, runtime: str | None, data_dir: Path, pulsars: Sequence[str] = ()
+) -> str:
     """Where the service is, what runs its tasks, and commands to try; url None: no API here."""
     kept = data_dir.absolute()
+    places = [*([runtime] if runtime else []), *(f"the Pulsar {name}" for name in pulsars)]
     if url is None:
-        return f"tesp dispatches tasks to {runtime}. It keeps its files in {kept}.\n"
+        return f"tesp dispatches tasks to {', '.join(places)}. It keeps its files in {kept}.\n"
     where = _reachable(url)
-    runs = f"Tasks run with {runtime}." if runtime else "Other processes run the tasks."
+    runs = f"Tasks run with {', '.join(places)}." if places else "Other processes run the tasks."
     return f"""
 tesp is ready: {where}{PREFIX}  (try it in a browser: {where}/)
 {runs} Everything is kept in {kept}.

@@ -66,4 +66,4 @@ def serve(
 
 
 def _announce(ready: "Ready") -> None:
-    print(banner(ready.url, ready.runtime, ready.data_dir), flush=True)
+    print(banner(ready.url, ready.runtime, ready.data_dir, ready.pulsars), flush=True)

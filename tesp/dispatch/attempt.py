@@ -1,53 +1,64 @@
-"""One attempt, phase by phase, from wherever it stands. From SUBMITTING on a crash never stages
-or starts the job again, it only looks the job up."""
+"""One attempt, phase by phase, from wherever it stands. From SUBMITTING on neither a crash nor
+a backend that is out of reach for a while stages or starts the job again: it is looked up."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from tesp.backends import Backend, Ended, Job, Seen
-from tesp.dispatch.binding import JobFiles, bring_in_place, resting, with_real_sources
+from tesp.backends import Ended, Job, Seen
+from tesp.dispatch.binding import with_real_sources
+from tesp.dispatch.carriage import ByDispatcher, ByJob, Carriage
+from tesp.dispatch.lanes import Lane
 from tesp.dispatch.layout import layout_of
 from tesp.dispatch.lease import Lease
+from tesp.dispatch.patience import Patience
+from tesp.dispatch.places import nowhere
 from tesp.dispatch.planning import plan_of, with_input_types, with_output_types
 from tesp.dispatch.record import Record, Superseded
 from tesp.dispatch.report import Outcome, live_tails, missing_outputs, outcome_of
 from tesp.dispatch.uploads import output_log, uploads_of
-from tesp.errors import BackendError, DiskFull, StagingError
-from tesp.runner.plan import TIME_LIMIT, Found, Plan, Result
-from tesp.staging import Uploaded, Workspace
+from tesp.errors import BackendError, BackendUnavailable, StagingError
+from tesp.runner.plan import TIME_LIMIT, Plan, Result
+from tesp.staging.keys import Keys
 from tesp.staging.storages import Storages
-from tesp.staging.transfer import stage_in, stage_out
-from tesp.store import Claim, LeaseStore, Phase
+from tesp.store import Claim, Phase, WorkerStore
 from tesp.tes.states import State, Transition
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 _MAY_RUN = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING, Phase.UPLOADING})
 _LONGEST_DELAY_SECONDS = 600.0
+_CLEANING_SECONDS = 10.0
+"""How long the end of a task waits for a backend to remove its files: it may do so later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every attempt works with. `transfers` bounds the transfers at once, over all."""
+    """What every attempt works with."""
 
-    store: LeaseStore
+    store: WorkerStore
     storages: Storages
-    transfers: asyncio.Semaphore
+    keys: Keys
     retry_delay_seconds: float
 
 
 class AttemptRun:
     """Carries one claimed attempt to its end, whatever phase it is found in."""
 
-    def __init__(self, claim: Claim, lease: Lease, backend: Backend, tools: Tools) -> None:
+    def __init__(self, claim: Claim, lease: Lease, lane: Lane, tools: Tools) -> None:
         self._claim = claim
         self._lease = lease
-        self._backend = backend
+        self._lane = lane
+        self._backend = lane.backend
         self._tools = tools
         self._record = Record(claim, lease, tools.store)
-        self._layout = layout_of(self._record.task, tools.storages.place)
+        place_of = tools.storages.place if self._backend.sees_shared_roots else nowhere
+        self._layout = layout_of(self._record.task, place_of)
+        self._carriage: Carriage | None = None
 
     async def run(self) -> None:
         """Run until the attempt has ended, the lease is lost, or the task is canceled."""
@@ -72,13 +83,18 @@ class AttemptRun:
         if outcome is None:
             outcome = self._final(await self._tried())
             await self._record.settle(outcome)
-        await self._clean()
+        waiting = outcome.transition is Transition.REQUEUE
+        await self._clean(0.0 if waiting else _CLEANING_SECONDS)
         await self._record.end(outcome, self._delay_seconds())
 
     async def _tried(self) -> Outcome:
         """The attempt's outcome; whatever goes wrong on the way is one."""
         try:
-            return await self._carry_on()
+            return await self._patiently(self._carry_on)
+        except BackendUnavailable as error:
+            if self._record.phase is Phase.STAGING:
+                return Outcome(Transition.REQUEUE, str(error))
+            return Outcome(Transition.SYSTEM_FAILED, f"{error} It was waited for, and given up.")
         except (StagingError, BackendError) as error:
             return Outcome(Transition.SYSTEM_FAILED, str(error))
         except Superseded:
@@ -88,27 +104,49 @@ class AttemptRun:
             sentence = f"The service failed inside ({type(error).__name__}); see its log."
             return Outcome(Transition.SYSTEM_FAILED, sentence)
 
+    async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Do something again until the backend was there for it, once the job may exist there."""
+        patience = Patience(self._lane.give_up_seconds)
+        while True:
+            try:
+                return await act()
+            except BackendUnavailable as error:
+                self._lane.falter(str(error))
+                if self._record.phase is Phase.STAGING or not await patience.wait():
+                    raise
+
     async def _carry_on(self) -> Outcome:
         """From wherever the attempt stands to the outputs sent out."""
         if self._record.phase is Phase.STAGING:
             await self._stage()
-        job = self._job()
+        job, carriage = self._job(), self._carriage_of(self._job())
         plan = self._plan()
         if self._record.phase is Phase.SUBMITTING:
-            await self._backend.submit(
-                job, await with_real_sources(self._tools.storages.shared, plan)
-            )
+            instructed = await carriage.instructed(plan, self._layout)
+            shared = self._tools.storages.shared
+            await self._backend.submit(job, await with_real_sources(shared, instructed))
         ended = await self._watch(job)
         if ended.result is None:
-            return _vanished(ended)
+            return self._vanished(ended)
         await self._collect(ended.result, ended)
         outcome = outcome_of(ended.result, plan.executors)
-        return await self._send_out(outcome, plan, ended.result)
+        return await self._send_out(outcome, plan, ended.result, carriage)
 
     def _job(self) -> Job:
         job = self._record.job
         assert job is not None, "an attempt past staging has a place"
         return job
+
+    def _carriage_of(self, job: Job) -> Carriage:
+        """Who moves the files of this attempt."""
+        if self._carriage is None:
+            workspace, tools = self._backend.workspace(job), self._tools
+            if workspace is not None:
+                self._carriage = ByDispatcher(workspace, tools.storages, self._lane.transfers)
+            else:
+                task_id, number = self._claim.fence.task_id, self._record.number
+                self._carriage = ByJob(task_id, number, tools.storages, tools.keys, tools.store)
+        return self._carriage
 
     def _plan(self) -> Plan:
         return plan_of(
@@ -121,31 +159,15 @@ class AttemptRun:
 
     async def _stage(self) -> None:
         """Bring the inputs in; the job's name is written before the job can exist."""
-        record = self._record
-        job = await self._backend.prepare(record.handle, self._claim.fence.epoch)
+        record, needs = self._record, self._claim.needs
+        job = await self._backend.prepare(record.handle, self._claim.fence.epoch, needs)
         record.take_place(job)
-        workspace = self._backend.workspace(job)
-        await self._check_room(workspace)
-        for directory in self._layout.directories:
-            await workspace.make_directory(directory)
-        types = await bring_in_place(self._tools.storages.shared, self._layout, workspace)
-        done = await stage_in(
-            self._tools.storages, self._layout.downloads, workspace, self._tools.transfers
-        )
-        types |= {d.field: b.type for d, b in zip(self._layout.downloads, done, strict=True)}
-        if types:
-            record.task = with_input_types(record.task, types)
-            record.report = record.report.know(input_bytes=str(sum(d.bytes for d in done)))
+        brought = await self._carriage_of(job).bring_in(self._layout, needs.disk_bytes)
+        if brought.types:
+            record.task = with_input_types(record.task, brought.types)
+        if brought.types and brought.bytes is not None:
+            record.report = record.report.know(input_bytes=str(brought.bytes))
         await record.advance(Phase.SUBMITTING)
-
-    async def _check_room(self, workspace: Workspace) -> None:
-        asked = self._claim.needs.disk_bytes
-        free = await workspace.free_bytes() if asked else None
-        if free is not None and free < asked:
-            raise DiskFull(
-                f"The task asks for {asked} bytes of disk, and {free} are free: ask for less "
-                "in resources.disk_gb, or free some."
-            )
 
     async def _watch(self, job: Job) -> Ended:
         async for seen in self._backend.watch(job):
@@ -178,36 +200,31 @@ class AttemptRun:
         if ran and record.state is State.INITIALIZING:
             await record.advance(Phase.COLLECTING, Transition.START)
 
-    async def _send_out(self, outcome: Outcome, plan: Plan, result: Result) -> Outcome:
+    async def _send_out(
+        self, outcome: Outcome, plan: Plan, result: Result, carriage: Carriage
+    ) -> Outcome:
         """Send out the outputs that exist, whatever became of the executors."""
         record = self._record
         record.task = with_output_types(record.task, result.types)
         if result.found:
-            failure = await self._upload(result.found)
-            if failure and outcome.transition is Transition.COMPLETE:
-                return Outcome(Transition.SYSTEM_FAILED, failure)
-            record.report = record.report.say(failure)
+            await record.advance(Phase.UPLOADING)
+            uploads = uploads_of(record.task.outputs or [], result.found)
+            sent = await carriage.send_out(uploads, result)
+            record.report = record.report.sent(output_log(u) for u in sent.uploads)
+            if sent.failure and outcome.transition is Transition.COMPLETE:
+                return Outcome(Transition.SYSTEM_FAILED, sent.failure)
+            record.report = record.report.say(sent.failure)
         record.report = record.report.say(*_unmatched(plan, result))
         return missing_outputs(outcome, plan.outputs, result)
 
-    async def _upload(self, found: Sequence[Found]) -> str | None:
-        """Send files out that are not where they are to go; a sentence where it failed."""
-        record, storages = self._record, self._tools.storages
-        await record.advance(Phase.UPLOADING)
-        uploads = uploads_of(record.task.outputs or [], found)
-        files = JobFiles(self._backend.workspace(self._job()), storages)
-        here = await resting(storages.shared, uploads)
-        moved = [u for u in uploads if u not in here]
-        sent: list[Uploaded] = []
-        try:
-            await stage_out(storages, moved, files, self._tools.transfers, sent.append)
-        except StagingError as error:
-            return str(error)
-        finally:
-            arrived = {(u.path, u.url) for u in sent}
-            done = [u for u in uploads if u in here or (u.path, u.url) in arrived]
-            record.report = record.report.sent(output_log(u) for u in done)
-        return None
+    def _vanished(self, ended: Ended) -> Outcome:
+        """The job left no result. What may be preempted, where that happens, was preempted."""
+        sentence = ended.reason
+        if not ended.started:
+            return Outcome(Transition.SYSTEM_FAILED, sentence)
+        sentence += " It may have run, so it is only run again where retries were asked for."
+        preempted = self._claim.needs.preemptible and self._lane.offer.preemptible == "only"
+        return Outcome(Transition.PREEMPT if preempted else Transition.SYSTEM_FAILED, sentence)
 
     def _final(self, outcome: Outcome) -> Outcome:
         """Another attempt in place of a failure, where retries were asked for and are left."""
@@ -227,33 +244,43 @@ class AttemptRun:
         """End the job, and only then say so."""
         record, job = self._record, self._record.job
         if job and record.phase in _MAY_RUN:
-            await self._backend.cancel(job)
-            async for seen in self._backend.watch(job):
-                if isinstance(seen, Ended) and seen.result:
-                    record.report = record.report.ran(seen.result.executors, seen.tails)
-        await self._clean()
+            await self._end_job(job)
+        await self._clean(self._lane.give_up_seconds)
         record.report = record.report.say(*self._claim.warnings, "The task was canceled.")
         try:
             await record.end(Outcome(Transition.END_CANCEL))
         except Superseded as error:
             _log.info("Task %s: not canceled, %s", self._claim.fence.task_id, error)
 
-    async def _clean(self) -> None:
+    async def _end_job(self, job: Job) -> None:
+        record = self._record
+        try:
+            await self._patiently(lambda: self._backend.cancel(job))
+        except BackendUnavailable as error:
+            record.report = record.report.say(f"{error} Whether the job has ended is not known.")
+            return
+        async for seen in self._backend.watch(job):
+            if isinstance(seen, Ended) and seen.result:
+                record.report = record.report.ran(seen.result.executors, seen.tails)
+
+    async def _clean(self, patience_seconds: float) -> None:
+        """Remove what the job left, or leave that to its lane."""
         job = self._record.job
         if job is None:
             return
-        try:
-            await self._backend.clean(job)
-        except BackendError as error:
-            _log.warning("Task %s: %s", self._claim.fence.task_id, error)
-            self._record.report = self._record.report.say(f"Something was left behind: {error}")
-
-
-def _vanished(ended: Ended) -> Outcome:
-    sentence = ended.reason
-    if ended.started:
-        sentence += " It may have run, so it is only run again where retries were asked for."
-    return Outcome(Transition.SYSTEM_FAILED, sentence)
+        patience = Patience(patience_seconds)
+        while True:
+            try:
+                return await self._backend.clean(job)
+            except BackendUnavailable as error:
+                self._lane.falter(str(error))
+                if not await patience.wait():
+                    self._lane.leave(job)
+                    return
+            except BackendError as error:
+                _log.warning("Task %s: %s", self._claim.fence.task_id, error)
+                self._record.report = self._record.report.say(f"Something was left behind: {error}")
+                return
 
 
 def _unmatched(plan: Plan, result: Result) -> list[str]:

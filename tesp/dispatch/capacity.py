@@ -21,6 +21,11 @@ class Ledger:
         """Tasks that may still start."""
         return max(0, self.capacity.slots - len(self._running))
 
+    @property
+    def load(self) -> float:
+        """The part of the slots that is taken."""
+        return len(self._running) / self.capacity.slots if self.capacity.slots else 1.0
+
     def fits(self, needs: Needs) -> bool:
         """Whether a task may start now."""
         cpus = sum(n.cpus for n in self._running.values()) + needs.cpus

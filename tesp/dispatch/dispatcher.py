@@ -6,11 +6,10 @@ It is woken by the store and by the end of its own attempts; only leases have a 
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 
-from tesp.backends import Backend
 from tesp.dispatch.attempt import AttemptRun, Tools
-from tesp.dispatch.capacity import Ledger, Turns
+from tesp.dispatch.lanes import Keeper, Lane, Lanes
 from tesp.dispatch.lease import LeaseKeeper
 from tesp.dispatch.relay import Relay
 from tesp.errors import StoreError
@@ -18,14 +17,8 @@ from tesp.store import Candidate, Claim, LeaseStore
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass
-class _Lane:
-    """A backend with what runs on it."""
-
-    backend: Backend
-    ledger: Ledger
-    turns: Turns = field(default_factory=Turns)
+_FARTHEST = 4096
+"""How many tasks of one owner are looked at, where those before them cannot start."""
 
 
 class Dispatcher:
@@ -34,20 +27,24 @@ class Dispatcher:
     def __init__(
         self,
         store: LeaseStore,
-        backends: Sequence[Backend],
+        lanes: Lanes,
         tools: Tools,
         holder: str,
         lease_seconds: float,
         relay: Relay,
     ) -> None:
         self._store = store
-        self._lanes = {b.name: _Lane(b, Ledger(b.capacity())) for b in backends}
+        self._lanes = lanes
         self._tools = tools
         self._holder = holder
         self._lease_seconds = lease_seconds
         self._relay = relay
         self._leases = LeaseKeeper(store, lease_seconds)
         self._wake = asyncio.Event()
+        self._lane_gained = asyncio.Event()
+        self._keepers = [
+            Keeper(lane, store, holder, lease_seconds, self._on_lane) for lane in lanes.all
+        ]
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -59,6 +56,8 @@ class Dispatcher:
                 group.create_task(self._adopt_for_ever())
                 group.create_task(self._claim_for_ever())
                 group.create_task(self._relay.run())
+                for keeper in self._keepers:
+                    group.create_task(keeper.run())
         finally:
             await self._stop()
 
@@ -67,6 +66,13 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._leases.release()
+        for keeper in self._keepers:
+            await keeper.release()
+
+    def _on_lane(self) -> None:
+        """A backend has become ours, or can be used again."""
+        self._lane_gained.set()
+        self._wake.set()
 
     async def _watch_store(self) -> None:
         """Turn changes of the store into work and into a look at our tasks' leases."""
@@ -84,11 +90,10 @@ class Dispatcher:
 
     async def _adopt_for_ever(self) -> None:
         while True:
+            self._lane_gained.clear()
             deadline = self._leases.deadline()
             try:
-                claims = await self._store.adopt(
-                    list(self._lanes), self._holder, self._lease_seconds
-                )
+                claims = await self._adopted()
             except StoreError as error:
                 _log.warning("Nothing could be adopted: %s", error)
                 claims = []
@@ -96,34 +101,52 @@ class Dispatcher:
                 _log.info("Task %s: adopted, %s", claim.fence.task_id, claim.attempt.phase)
                 self._start(claim, deadline)
             if not claims:
-                await asyncio.sleep(self._lease_seconds / 2)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._lease_seconds / 2):
+                        await self._lane_gained.wait()
+
+    async def _adopted(self) -> Sequence[Claim]:
+        held = self._lanes.held
+        if not held:
+            return []
+        return await self._store.adopt(held, self._holder, self._lease_seconds)
 
     async def _claim_for_ever(self) -> None:
         while True:
             self._wake.clear()
             try:
-                for lane in self._lanes.values():
-                    await self._fill(lane)
+                await self._fill()
             except StoreError as error:
                 _log.warning("Nothing could be claimed: %s", error)
                 await asyncio.sleep(1.0)
                 continue
             await self._wake.wait()
 
-    async def _fill(self, lane: _Lane) -> None:
-        """Start tasks until the backend is full or nothing more is due."""
-        while lane.ledger.free_slots:
-            due = list(await self._store.queued(per_owner=lane.ledger.free_slots))
-            if not due:
-                return
-            while chosen := lane.turns.next(due, lane.ledger):
-                await self._claim(lane, chosen)
-                lane.turns.serve(chosen, due)
-                due.remove(chosen)
-            if due:
-                return
+    async def _fill(self) -> None:
+        """Start tasks until the backends are full or nothing more can start.
 
-    async def _claim(self, lane: _Lane, chosen: Candidate) -> None:
+        Those that cannot start, for want of a backend that they may run on, do not stand in the
+        way of what comes after them.
+        """
+        reach = self._lanes.free_slots
+        while self._lanes.free_slots:
+            due = list(await self._store.queued(per_owner=reach))
+            barred = await self._start_all(due)
+            if barred < reach or reach >= _FARTHEST:
+                return
+            reach = min(_FARTHEST, 4 * reach)
+
+    async def _start_all(self, due: list[Candidate]) -> int:
+        """Start those that can start, in turn; how many have no backend now."""
+        takers = self._lanes.takers(due)
+        while found := self._lanes.next(due, takers):
+            lane, chosen = found
+            await self._claim(lane, chosen)
+            due.remove(chosen)
+        usable = {lane.offer.name for lane in self._lanes.all if lane.free_slots}
+        return sum(not usable & takers[c.task_id] for c in due)
+
+    async def _claim(self, lane: Lane, chosen: Candidate) -> None:
         deadline = self._leases.deadline()
         claim = await self._store.claim(
             chosen.task_id, lane.backend.name, self._holder, self._lease_seconds
@@ -132,16 +155,16 @@ class Dispatcher:
             self._start(claim, deadline)
 
     def _start(self, claim: Claim, deadline: float) -> None:
-        lane = self._lanes[claim.attempt.backend]
+        lane = self._lanes.of(claim.attempt.backend)
         lane.ledger.take(claim.fence.task_id, claim.needs)
         task = asyncio.create_task(self._attempt(claim, lane, deadline))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _attempt(self, claim: Claim, lane: _Lane, deadline: float) -> None:
+    async def _attempt(self, claim: Claim, lane: Lane, deadline: float) -> None:
         lease = self._leases.keep(claim.fence, deadline)
         try:
-            await AttemptRun(claim, lease, lane.backend, self._tools).run()
+            await AttemptRun(claim, lease, lane, self._tools).run()
         except Exception:  # noqa: BLE001 - the boundary of an attempt
             # The lease runs out and the attempt is adopted: nothing is lost by going on.
             _log.exception("Task %s: its attempt is left to be adopted", claim.fence.task_id)

@@ -19,6 +19,7 @@ def plan_of(task_id: str, handle: str, layout: Layout, needs: Needs, runtime: Ru
         mounts=list(layout.mounts),
         outputs=list(layout.outputs),
         limits=_limits(needs),
+        directories=list(layout.directories),
     )
 
 

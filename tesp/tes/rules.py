@@ -5,12 +5,13 @@ What is judged are the configured limits, never how the backends are just now.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tesp.errors import InvalidTask, Problem, UnsupportedUrl
 from tesp.tes import paths
 from tesp.tes.models import Executor, FileType, Input, Output, Resources, TaskSubmission
 from tesp.tes.needs import Needs
+from tesp.tes.offers import PARAMETER, Offers
 from tesp.tes.parameters import Parameters, sort_out
 
 CheckUrl = Callable[[str, bool, FileType | None], None]
@@ -34,6 +35,7 @@ class Limits:
     content_bytes: int = 1 << 20
     argument_bytes: int = 131_071  # one more is E2BIG on Linux
     body_bytes: int = 16 << 20
+    offers: Offers = field(default_factory=Offers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,12 @@ def admit(submission: TaskSubmission, limits: Limits, check_url: CheckUrl) -> Ad
         limits.parameters,
         limits.max_retries,
     )
+    needs = needs_of(resources, parameters.needs)
     problems = [*_problems(submission, limits, check_url), *parameters.problems]
+    problems = problems or list(_backends(needs, submission.tags or {}, limits.offers))
     if problems:
         raise InvalidTask(problems)
-    return Admitted(
-        _without_dropped(submission, parameters),
-        needs_of(resources, parameters.needs),
-        parameters.warnings,
-    )
+    return Admitted(_without_dropped(submission, parameters), needs, parameters.warnings)
 
 
 def needs_of(resources: Resources, parameters: Mapping[str, str]) -> Needs:
@@ -238,3 +238,26 @@ def _resources(resources: Resources, limits: Limits) -> Iterator[Problem]:
         if most is not None and wanted > most:
             message = f"is more than any backend has; ask for {most / unit:g} {label} at most"
             yield Problem(f"resources.{name}", message)
+
+
+def _backends(needs: Needs, tags: Mapping[str, str], offers: Offers) -> Iterator[Problem]:
+    """Whether there is a backend for the task at all; where there is none, which wish to drop."""
+    if not offers.all or offers.takers(needs, tags):
+        return
+    names = ", ".join(sorted(o.name for o in offers.all))
+    wished = needs.parameters.get(PARAMETER)
+    if wished is not None and all(o.name != wished for o in offers.all):
+        field = f"resources.backend_parameters.{PARAMETER}"
+        yield Problem(field, f"there is no {wished!r} here; choose one of {names}")
+    elif needs.zones and not offers.known_zones().intersection(needs.zones):
+        zones = ", ".join(sorted(offers.known_zones()))
+        yield Problem("resources.zones", f"no backend is there; choose from {zones}")
+    else:
+        routed = offers.routed(tags)
+        where = names if routed is None else f"{', '.join(sorted(routed))}, where its tags lead"
+        yield Problem(
+            "resources",
+            f"nothing takes a task of {needs.cpus:g} cores, {needs.ram_bytes / GIGABYTE:g} GB, "
+            f"zones {list(needs.zones) or 'any'} and preemptible {needs.preemptible} at once, of "
+            f"{where}; ask for less of these, or leave one out",
+        )

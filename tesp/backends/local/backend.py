@@ -18,6 +18,7 @@ from tesp.backends.local.starter import Starter
 from tesp.errors import BackendError
 from tesp.runner.plan import CANCEL_FILE, CLAIM_FILE, PLAN_FILE, Plan, Runtime
 from tesp.staging.directory import DirectoryWorkspace
+from tesp.tes.needs import Needs
 
 _SHORTEST_POLL_SECONDS = 0.005
 _LONGEST_POLL_SECONDS = 0.25
@@ -32,6 +33,8 @@ class LocalBackend:
     ) -> None:
         """`root` holds the workspaces; `command` starts the runner."""
         self.name = name
+        self.remote = False
+        self.sees_shared_roots = True
         self._root = root
         self._command = list(command)
         self._runtime = runtime
@@ -47,8 +50,12 @@ class LocalBackend:
         """The container runtime that was found."""
         return self._runtime
 
-    async def prepare(self, handle: str, epoch: int) -> Job:
+    async def check(self) -> None:
+        """This machine is here."""
+
+    async def prepare(self, handle: str, epoch: int, needs: Needs) -> Job:
         """An empty directory, named by the epoch: whoever staged before writes elsewhere."""
+        del needs
         place = self._root / f"{handle}.{epoch}"
         await asyncio.to_thread(self._make, handle, place)
         return Job(handle, str(place))

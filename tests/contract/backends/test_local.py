@@ -12,6 +12,7 @@ import pytest
 from tesp.backends import Capacity, Ended, Job, Seen
 from tesp.backends.local import LocalBackend
 from tesp.backends.package import build
+from tesp.tes.needs import Needs
 from tesp.runner.plan import CANCELED, FINISHED, Executor, Mount, Plan, Runtime
 from tests.peers.gate import Gate
 from tests.peers.room import wait_until
@@ -38,7 +39,7 @@ def plan(script: str, handle: str = "t-1") -> Plan:
 
 
 async def prepared(backend: LocalBackend, handle: str = "t-1") -> Job:
-    job = await backend.prepare(handle, 1)
+    job = await backend.prepare(handle, 1, Needs())
     await backend.workspace(job).make_directory("roots/0")
     return job
 

@@ -1,0 +1,164 @@
+"""The composition root: builds every part, wires them, and closes them again."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Literal
+
+import uvloop
+
+from tesp import interpreter
+from tesp.api import Parts, build_api
+from tesp.app.backends import LOCAL, offers_of, open_lanes
+from tesp.app.server import Ready, Server
+from tesp.dispatch.attempt import Tools
+from tesp.dispatch.dispatcher import Dispatcher
+from tesp.dispatch.lanes import Lanes
+from tesp.dispatch.relay import Relay
+from tesp.errors import SettingsError
+from tesp.logs import configure_logging
+from tesp.settings import Settings
+from tesp.staging.keys import Keys
+from tesp.staging.storages import Storages
+from tesp.store import Store
+from tesp.store.sqlite import SqliteStore
+from tesp.tes.offers import PARAMETER, largest
+from tesp.tes.rules import BACKEND_PARAMETERS, Limits
+
+__all__ = ["Ready", "Role", "serve"]
+
+Role = Literal["all", "api", "dispatcher"]
+
+
+def serve(
+    settings: Settings,
+    role: Role = "all",
+    announce: Callable[[Ready], None] = print,
+    sockets: Sequence[socket.socket] = (),
+) -> None:
+    """Run the service until SIGTERM or SIGINT, on these sockets or where the settings say.
+
+    Running jobs outlive it.
+    """
+    configure_logging(settings.logging)
+    interpreter.tune()
+    uvloop.run(_serve(settings, role, announce, sockets))
+
+
+async def _serve(
+    settings: Settings,
+    role: Role,
+    announce: Callable[[Ready], None],
+    sockets: Sequence[socket.socket],
+) -> None:
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings, role)
+        stack.push_async_callback(store.close)
+        storages = Storages(settings.staging)
+        stack.push_async_callback(storages.close)
+        keys = Keys(await store.secret("files"), settings.server.reachable_url())
+        work: list[Awaitable[None]] = []
+        runtime = None
+        if role != "api":
+            lanes = await open_lanes(settings)
+            for lane in lanes.all:
+                stack.push_async_callback(lane.backend.close)
+            runtime = _local_runtime(lanes)
+            work.append(dispatcher_of(settings, store, lanes, storages, keys).run())
+        if role == "dispatcher":
+            announce(Ready(None, runtime, settings.data_dir, _pulsars(settings)))
+            work.append(_until_signalled())
+        else:
+            api = build_api(parts_of(settings, store, storages, keys))
+            work.append(Server(api, settings, runtime, announce).serve(list(sockets) or None))
+        await _until_first(work)
+
+
+def _local_runtime(lanes: Lanes) -> str | None:
+    local = (lane.backend.runtime().kind for lane in lanes.all if lane.offer.name == LOCAL)
+    return next(local, None)
+
+
+def _pulsars(settings: Settings) -> tuple[str, ...]:
+    return tuple(pulsar.name for pulsar in settings.pulsars)
+
+
+async def open_store(settings: Settings, role: Role = "all") -> Store:
+    """The store that the settings name."""
+    if settings.store.kind == "mongodb":
+        # Beanie and its driver take a while to import: only who needs them waits.
+        from tesp.store.mongo import MongoStore
+
+        uri = settings.store.mongodb_uri.get_secret_value()
+        return await MongoStore.open(uri, settings.store.database)
+    if role != "all":
+        raise SettingsError(
+            f"role {role} needs a store that processes can share: set store.kind = mongodb"
+        )
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return await SqliteStore.open(settings.data_dir / "tesp.db")
+
+
+def dispatcher_of(
+    settings: Settings, store: Store, lanes: Lanes, storages: Storages, keys: Keys
+) -> Dispatcher:
+    """The dispatcher of this process."""
+    dispatch = settings.dispatch
+    holder = f"{settings.machine_id()}:{os.getpid()}:{os.urandom(4).hex()}"
+    return Dispatcher(
+        store,
+        lanes,
+        Tools(store, storages, keys, dispatch.retry_delay_seconds),
+        holder,
+        dispatch.lease_seconds,
+        Relay(store, holder, dispatch.lease_seconds),
+    )
+
+
+def parts_of(settings: Settings, store: Store, storages: Storages, keys: Keys) -> Parts:
+    """What the API works with."""
+    return Parts(
+        store=store,
+        log=store,
+        settings=settings.server,
+        limits=limits_of(settings),
+        check_url=lambda url, writing, type: storages.check(url, writing=writing, type=type),
+        storage=storages.locations,
+        owner=lambda request: "anonymous",
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What can be asked for: no more of anything than one backend has."""
+    offers = offers_of(settings)
+    most = largest(size for offer in offers.all for size in offer.sizes)
+    return Limits(
+        cpus=most.cpus,
+        ram_bytes=most.ram_bytes,
+        max_retries=settings.dispatch.max_retries,
+        parameters=BACKEND_PARAMETERS | ({PARAMETER} if settings.pulsars else frozenset()),
+        offers=offers,
+    )
+
+
+async def _until_signalled() -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await ended.wait()
+
+
+async def _until_first(work: Sequence[Awaitable[None]]) -> None:
+    """Run all until one ends, then end the others; a failure of any is ours."""
+    tasks = [asyncio.ensure_future(w) for w in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
