@@ -44,6 +44,12 @@ def is_dead(owner: Owner, here: Owner) -> bool:
     return owner.namespace == here.namespace and start_of(owner.pid) != owner.start
 
 
+def lives(owner: Owner, here: Owner) -> bool:
+    """Whether that process surely runs, on this very host."""
+    same_host = (owner.boot, owner.namespace) == (here.boot, here.namespace)
+    return same_host and start_of(owner.pid) == owner.start
+
+
 def is_orphaned(label: str, here: Owner) -> bool:
     """Whether an owner's label names a process that has surely ended."""
     owner = Owner.from_label(label)

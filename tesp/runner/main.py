@@ -1,101 +1,86 @@
-"""The runner's command line: `run`, `remove` and `sweep`, each with a workspace; `serve`."""
+"""The runner's command line: a verb, and the workspace or the directories that it is about."""
 
 import os
-import signal
 import sys
-import time
-from typing import List, Optional
+from typing import Callable, Dict, List
 
-from tesp.runner import identity, nursery, orphans, workspace
-from tesp.runner.attempt import Attempt
-from tesp.runner.plan import FAILED, INTERNAL, RESULT_FILE, Plan, Result
-from tesp.runner.process import kill
-from tesp.runner.watch import Watch
+from tesp.runner import attempts, orphans, workspace
+from tesp.runner.surroundings import complete
 
-USAGE = "usage: runner (run | remove | sweep) WORKSPACE, or: runner serve"
-PATIENCE_SECONDS = 40.0  # how long a runner that is told to end may take
+USAGE = (
+    "usage: runner (run | job | report | remove | sweep) WORKSPACE,"
+    " or: runner discard DIRECTORY..., or: runner serve"
+)
+
+Command = Callable[[List[str]], int]
 
 
 def main(arguments: List[str]) -> int:
     """Carry out one command; the exit code is 0 unless it could not be carried out at all."""
-    commands = {"run": run, "remove": remove, "sweep": sweep}
-    if arguments == ["serve"]:
-        return nursery.serve(run)
-    if len(arguments) != 2 or arguments[0] not in commands:
+    complete(os.environ)
+    verb, operands = "".join(arguments[:1]), arguments[1:]
+    fits = {"serve": not operands, "discard": bool(operands)}.get(verb, len(operands) == 1)
+    if verb not in COMMANDS or not fits:
         print(USAGE, file=sys.stderr)
         return 2
-    os.chdir(arguments[1])
-    return commands[arguments[0]]()
+    return COMMANDS[verb](operands)
 
 
-def run() -> int:
-    """Run the plan of this workspace, unless a runner ever took it. Never raises for a task."""
-    owner = identity.current()
-    if not workspace.claim(owner):
-        return 0
-    workspace.detach()
-    try:
-        plan = workspace.load_plan()
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        workspace.write_result(
-            Result("", FAILED, reason=INTERNAL, message="The plan cannot be read: %r." % error)
-        )
-        return 0
-    _carry_out(plan, owner)
-    return 0
+def run(operands: List[str]) -> int:
+    """Run the plan of a workspace, for a server of this machine that may end before us."""
+    os.chdir(operands[0])
+    return attempts.run()
 
 
-def _carry_out(plan: Plan, owner: identity.Owner) -> None:
-    """From the first executor to the durable result, and then the room swept."""
-    watch = Watch(plan.limits.time_seconds)
-    watch.listen()
-    orphans.sweep_in_background(plan)
-    watchdog = None
-    if orphans.needs_watchdog(plan):
-        watchdog = orphans.Watchdog(lambda: orphans.remove(plan))
-    heartbeat = workspace.Heartbeat(plan.heartbeat_seconds)
-    attempt = Attempt(plan, owner.label(), watch)
-    result = attempt.carry_out()
-    heartbeat.stop()
-    workspace.write_result(result)
-    attempt.tidy()
-    if watchdog is not None:
-        watchdog.dismiss()
+def job(operands: List[str]) -> int:
+    """Run the plan of a workspace, or the one packed with us, in the foreground; report."""
+    from tesp.runner.job import job  # here: others start without it
+
+    return job(operands[0])
 
 
-def remove() -> int:
-    """End the runner of this workspace, and whatever it left. It may be called again."""
-    plan = _plan()
-    owner = workspace.claimant()
-    if owner is not None and not os.path.exists(RESULT_FILE):
-        _end(owner)
-    if plan is not None:
-        orphans.remove(plan)
-        orphans.make_ours(plan)
-    return 0
+def report(operands: List[str]) -> int:
+    """Report how the job of a workspace stands."""
+    from tesp.runner.job import tell
+
+    return tell(operands[0])
 
 
-def sweep() -> int:
-    """Remove what dead runners of this host left, at the runtime of this workspace's plan."""
+def remove(operands: List[str]) -> int:
+    """End the runner of a workspace, and whatever it left."""
+    from tesp.runner.removal import remove
+
+    os.chdir(operands[0])
+    return remove()
+
+
+def discard(operands: List[str]) -> int:
+    """Remove the directories of jobs, whole."""
+    from tesp.runner.removal import discard
+
+    return discard(operands)
+
+
+def sweep(operands: List[str]) -> int:
+    """Remove what dead runners of this host left, at the runtime of a workspace's plan."""
+    os.chdir(operands[0])
     orphans.sweep(workspace.load_plan())
     return 0
 
 
-def _plan() -> Optional[Plan]:
-    try:
-        return workspace.load_plan()
-    except (OSError, KeyError, TypeError, ValueError):
-        return None
+def serve(operands: List[str]) -> int:
+    """Stay, and fork a runner whenever a workspace is named."""
+    from tesp.runner import nursery
+
+    return nursery.serve(attempts.run)
 
 
-def _end(owner: identity.Owner) -> None:
-    """Tell a runner that lives on this host to end, and insist."""
-    here = identity.current()
-    if (owner.boot, owner.namespace) != (here.boot, here.namespace):
-        return
-    for number, seconds in ((signal.SIGTERM, PATIENCE_SECONDS), (signal.SIGKILL, 5.0)):
-        until = time.monotonic() + seconds
-        if identity.start_of(owner.pid) == owner.start:
-            kill(owner.pid, number)
-        while identity.start_of(owner.pid) == owner.start and time.monotonic() < until:
-            time.sleep(0.02)
+COMMANDS: Dict[str, Command] = {
+    "run": run,
+    "job": job,
+    "report": report,
+    "remove": remove,
+    "discard": discard,
+    "sweep": sweep,
+    "serve": serve,
+}

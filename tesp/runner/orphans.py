@@ -22,10 +22,9 @@ class Watchdog:
 
     def __init__(self, clean: Callable[[], None]) -> None:
         heard, self._pipe = os.pipe()
-        if not detached():
+        if not detached(heard):
             os.close(heard)
             return
-        os.close(self._pipe)
         try:
             if os.read(heard, 1) == b"":
                 _repeat(clean)
@@ -112,8 +111,11 @@ def sweep_in_background(plan: Plan) -> None:
             os._exit(0)
 
 
-def detached() -> bool:
-    """Fork twice: True in a process that no search for our descendants finds."""
+def detached(*keep: int) -> bool:
+    """Fork twice: True in a process that no search for our descendants finds.
+
+    It holds no file open but `keep` and the log: nobody waits for the end of a pipe of ours.
+    """
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -123,9 +125,19 @@ def detached() -> bool:
         os.setsid()
         if os.fork():
             os._exit(0)
+        for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+            if fd > 2 and fd not in keep:
+                _close(fd)
     except BaseException:  # noqa: BLE001
         os._exit(1)
     return True
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        pass  # the one that the listing itself had open
 
 
 def _forget_signals() -> None:

@@ -39,6 +39,7 @@ RUNTIME_ERROR = "runtime_error"  # the runtime failed before or around the comma
 DISK_FULL = "disk_full"
 FETCH_FAILED = "fetch_failed"  # an input could not be brought in
 OUTPUT_REFUSED = "output_refused"  # a link out of the mounts, a FIFO, a device
+TOO_MANY_OUTPUTS = "too_many_outputs"  # more files than a report of the job can list
 INTERNAL = "internal"
 
 N = TypeVar("N", bound="Any")

@@ -48,10 +48,24 @@ def load_plan() -> Plan:
         return Plan.from_json(json.load(file))
 
 
-def detach() -> None:
-    """Lead a session, and let go of the server's terminal and pipes: it may end before us."""
+def unpack_plan() -> None:
+    """Take the plan that is packed with the runner, where the workspace has none."""
+    if os.path.exists(PLAN_FILE):
+        return
+    loader: Any = globals().get("__loader__")
+    archive = getattr(loader, "archive", None)
+    if archive is not None:
+        replace(PLAN_FILE, loader.get_data(os.path.join(archive, PLAN_FILE)))
+
+
+def detach(lead: bool = True) -> None:
+    """Let go of the server's terminal and pipes, and lead a session: it may end before us.
+
+    Without `lead` we stay in the session and the process group of who waits for us.
+    """
     try:
-        os.setsid()
+        if lead:
+            os.setsid()
     except OSError:
         pass  # we lead one already
     log = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -1,0 +1,96 @@
+"""The end of a job from outside: its runner, what runs for it, and its directory."""
+
+import os
+import signal
+import sys
+import time
+from typing import Optional, Sequence
+
+from tesp.runner import identity, orphans, workspace
+from tesp.runner.plan import RESULT_FILE, Plan
+from tesp.runner.process import kill
+
+WORKSPACE = os.path.join("metadata", "tesp")  # of a job's directory
+PATIENCE_SECONDS = 40.0  # how long a runner that is told to end may take
+
+
+def remove() -> int:
+    """End the runner of this workspace, and whatever it left. It may be called again."""
+    plan = _plan()
+    owner = workspace.claimant()
+    if owner is not None and not os.path.exists(RESULT_FILE):
+        _end(owner)
+    if plan is not None:
+        orphans.remove(plan)
+        orphans.make_ours(plan)
+    return 0
+
+
+def discard(directories: Sequence[str]) -> int:
+    """Remove whole directories of jobs, what runs for them first; 1 where one of them stays."""
+    here = os.path.realpath(os.getcwd())
+    left = []
+    for directory in [os.path.abspath(d) for d in directories]:
+        if _holds(os.path.realpath(directory), here):
+            print("%s is where this runs: it stays" % directory, file=sys.stderr)
+            left.append(directory)
+        elif not _discarded(directory):
+            left.append(directory)
+    return 1 if left else 0
+
+
+def remove_tree(directory: str) -> bool:
+    """Remove a directory with all that is in it, also below directories that forbid it."""
+    import shutil  # here: it costs the time of every start
+
+    if os.path.islink(directory):
+        return False
+    for folder, names, _ in os.walk(directory, onerror=None):
+        for name in names:
+            _open_up(os.path.join(folder, name))
+    shutil.rmtree(directory, ignore_errors=True)
+    return not os.path.lexists(directory)
+
+
+def _discarded(directory: str) -> bool:
+    before = os.getcwd()
+    try:
+        os.chdir(os.path.join(directory, WORKSPACE))
+    except OSError:
+        return remove_tree(directory)  # no runner was ever there
+    try:
+        remove()
+    finally:
+        os.chdir(before)
+    return remove_tree(directory)
+
+
+def _holds(directory: str, below: str) -> bool:
+    return (below + "/").startswith(directory.rstrip("/") + "/")
+
+
+def _open_up(folder: str) -> None:
+    """Let us empty a directory of our own."""
+    try:
+        if not os.path.islink(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            os.chmod(folder, 0o700)
+    except OSError:
+        pass  # another user's: it is told by what is left
+
+
+def _plan() -> Optional[Plan]:
+    try:
+        return workspace.load_plan()
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _end(owner: identity.Owner) -> None:
+    """Tell a runner that lives on this host to end, and insist."""
+    here = identity.current()
+    for number, seconds in ((signal.SIGTERM, PATIENCE_SECONDS), (signal.SIGKILL, 5.0)):
+        until = time.monotonic() + seconds
+        if identity.lives(owner, here):
+            kill(owner.pid, number)
+        while identity.lives(owner, here) and time.monotonic() < until:
+            time.sleep(0.02)
