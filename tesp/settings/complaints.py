@@ -9,6 +9,14 @@ from pydantic import BaseModel, ValidationError
 from tesp.errors import SettingsError
 
 _UNKNOWN = "extra_forbidden"
+# What pydantic says in words of Python.
+_IN_PLAIN_WORDS = {
+    "model_type": "this must be a table",
+    "mapping_type": "this must be a table",
+    "dict_type": "this must be a table",
+    "tuple_type": "this must be a list",
+    "missing": "this key must be set",
+}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -28,10 +36,10 @@ def checked(model: type[M], data: Mapping[str, Any]) -> M:
 
 
 def nearest(model: type[BaseModel], key: str) -> str | None:
-    """The key of the model that was meant: one much like it, or the same one further in."""
+    """The key of the model that was meant: the same one further in, or one much like it."""
+    inside = [path for path in _paths(model) if path.rpartition(".")[2] == key]
     near = difflib.get_close_matches(key, model.model_fields, 1, 0.4)
-    inside = (path for path in _paths(model) if path.rpartition(".")[2] == key)
-    return near[0] if near else next(inside, None)
+    return next(iter([*inside, *near]), None)
 
 
 def _sentence(place: str, messages: list[str]) -> str:
@@ -44,7 +52,8 @@ def _complaint(
 ) -> tuple[str, str]:
     known = list(_known(model, loc))
     if kind != _UNKNOWN:
-        return ".".join(str(part) for part, _ in known), message.removeprefix("Value error, ")
+        said = _IN_PLAIN_WORDS.get(kind, message.removeprefix("Value error, "))
+        return ".".join(str(part) for part, _ in known), said
     # The key was looked for in the model of what comes last before it.
     inner = next((m for _, m in reversed(known) if m), model)
     near = nearest(inner, str(loc[-1]))

@@ -68,7 +68,7 @@ def translated(data: Mapping[str, Any]) -> dict[str, Any]:
 def with_container_type(data: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """The runtime of CONTAINER_TYPE for the legacy Pulsar and this machine, where none is set."""
     if kind not in _RUNTIMES:
-        raise SettingsError(f"{CONTAINER_TYPE}: there are {', '.join(_RUNTIMES)}")
+        raise SettingsError(f"{CONTAINER_TYPE} = {kind}: choose one of {', '.join(_RUNTIMES)}")
     chosen = dict(data)
     for name in ("local", *((_PULSAR,) if _PULSAR in data else ())):
         if isinstance(table := data.get(name, {}), Mapping):

@@ -51,6 +51,9 @@ class PulsarSettings(Section):
     docker_host: str | None = Field(None, description="DOCKER_HOST on its nodes")
     user: str | None = Field(None, description="uid:gid for containers; default: containers.user")
     network: str | None = Field(None, description="Default: containers.network")
+    image_cache: str | None = Field(
+        None, description="A directory of its nodes for pulled images (apptainer, singularity)"
+    )
     python: str = Field("python3", description="Interpreter of the runner, Python 3.6 or newer")
     zones: tuple[str, ...] = ()
     preemptible: bool | Literal["only"] = Field(
