@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 _MAY_RUN = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.COLLECTING, Phase.UPLOADING})
 _LONGEST_DELAY_SECONDS = 600.0
-_CLEANING_SECONDS = 10.0
+_CLEANING_SECONDS = 2.0
 """How long the end of a task waits for a backend to remove its files: it may do so later."""
 
 
