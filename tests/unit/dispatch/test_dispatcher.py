@@ -65,13 +65,17 @@ async def create(store: SqliteStore, count: int, prefix: str = "t", **task: obje
 
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not holds():
+        while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def states(store: SqliteStore, ids: list[str]) -> set[State]:
+    return {task.state for task in (await store.get_many(ids, View.MINIMAL)).values()}
 
 
 async def all_are(store: SqliteStore, ids: list[str], state: State) -> None:
     async with asyncio.timeout(20):
-        while {t.state for t in (await store.get_many(ids, View.MINIMAL)).values()} != {state}:
+        while await states(store, ids) != {state}:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
