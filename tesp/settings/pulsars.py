@@ -68,7 +68,7 @@ class PulsarSettings(Section):
     )
     shares_files: bool = Field(False, description="Its nodes see the shared staging.files")
     poll_seconds: float = Field(
-        4.0, gt=0, description="The longest pause between two looks at a job that runs for long"
+        3.0, gt=0, description="The longest pause between two looks at a job that runs for long"
     )
     give_up_seconds: float = Field(
         86400.0, gt=0, description="Out of reach for so long, its running tasks are given up"

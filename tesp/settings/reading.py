@@ -30,7 +30,10 @@ def read(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     layers = [_sections(path) for path in files]
     known = sorted({section for sections in layers for section in sections} | {_DEFAULT})
     if name not in known:
-        raise SettingsError(f"{variable} = {name}: no such section; there are: {', '.join(known)}")
+        where = ", ".join(map(str, files)) or "there is no settings file"
+        raise SettingsError(
+            f"{variable} = {name}: no such section; there are: {', '.join(known)} ({where})"
+        )
     chosen = dict.fromkeys((_DEFAULT, name, _GLOBAL))
     data = _merged([layer[section] for section in chosen for layer in layers if section in layer])
     variables.put_over(data, environ)

@@ -95,8 +95,11 @@ def test_the_name_of_a_section_is_read_in_any_case(files: Files) -> None:
 def test_a_section_that_is_not_there_is_refused_with_those_that_are(files: Files) -> None:
     said = files.refused(SECTIONS, FASTAPI_PROFILE="claster")
     assert said == (
-        "FASTAPI_PROFILE = claster: no such section; there are: added, anew, cluster, default"
+        "FASTAPI_PROFILE = claster: no such section; "
+        f"there are: added, anew, cluster, default ({files.path})"
     )
+    with pytest.raises(SettingsError, match=r"there are: default \(there is no settings file\)"):
+        load(None, {"TESP_ENV": "cluster"})
 
 
 def test_two_choices_that_differ_are_refused(files: Files) -> None:

@@ -73,7 +73,7 @@ def test_its_variables_reach_its_keys(tmp_path: Path) -> None:
 
 def test_the_interval_of_its_polls_is_our_longest_pause(tmp_path: Path) -> None:
     assert theirs(tmp_path).pulsars[0].poll_seconds == 7
-    assert parse({"pulsar": {"url": "http://a"}}).pulsars[0].poll_seconds == 4
+    assert parse({"pulsar": {"url": "http://a"}}).pulsars[0].poll_seconds == 3
 
 
 def test_an_amqp_url_asks_for_the_broker(tmp_path: Path) -> None:
