@@ -1,0 +1,129 @@
+"""The end of a job on a Pulsar: its runner, its containers, its directory."""
+
+import asyncio
+import secrets
+
+from tesp.backends import package
+from tesp.backends.pulsar import command, wire
+from tesp.backends.pulsar.rest import RestPulsarClient, once
+from tesp.backends.pulsar.wire import Name, Status
+from tesp.errors import BackendError
+from tesp.runner.plan import CANCEL_FILE, CLAIM_FILE, RESULT_FILE
+from tesp.settings import PulsarSettings
+
+# A runner that is told to end has to stop its container.
+_GRACE_SECONDS = 30.0
+_KILL_SECONDS = 10.0
+_CONTROL_SECONDS = 120.0
+# After its result a job has only to leave.
+_LEAVE_SECONDS = 5.0
+_SHORTEST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.5
+
+
+class Closing:
+    """Ends jobs, and removes what they leave."""
+
+    def __init__(self, settings: PulsarSettings, client: RestPulsarClient) -> None:
+        self._settings, self._client = settings, client
+
+    async def cancel(self, job: Name) -> None:
+        """Ask the runner to end; kill it where it does not; then see that nothing is left."""
+        status = await self._client.status(job)
+        if status and (status.gone or (status.state in wire.FINAL and _finished(status))):
+            return
+        await self._client.write(job, wire.in_metadata(CANCEL_FILE), once(b""))
+        if status and status.state in (wire.QUEUED, wire.PREPROCESSING):
+            # Where it is only about to start, its runner finds the file.
+            await self._client.cancel(job)
+            if status.state == wire.PREPROCESSING:
+                return
+        status = await self._end_of(job, _GRACE_SECONDS)
+        if status is None:
+            await self._client.cancel(job)
+            status = await self._end_of(job, _KILL_SECONDS)
+        if status is None or not _finished(status):
+            await self._control(job.manager, "remove", command.workspace_of(job.id))
+
+    async def _end_of(self, job: Name, seconds: float) -> Status | None:
+        """Wait for the end of a job; None where it did not come in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ended(job)
+        except TimeoutError:
+            return None
+
+    async def _ended(self, job: Name) -> Status:
+        pause = _SHORTEST_PAUSE_SECONDS
+        while True:
+            status = await self._client.status(job)
+            if status and (status.state in wire.FINAL or status.gone):
+                return status
+            # What Pulsar says of a job after a restart it says for ever.
+            if pause >= _LONGEST_PAUSE_SECONDS and await self._has_result(job):
+                return Status(wire.COMPLETE, metadata_files=frozenset({_RESULT}))
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE_SECONDS, pause * 1.5)
+
+    async def _has_result(self, job: Name) -> bool:
+        return await self._client.read(job, _RESULT, 1) is not None
+
+    async def clean(self, job: Name) -> None:
+        """Remove a job's directory, and see that it is gone; what still runs is ended first."""
+        status = await self._client.status(job)
+        if status and status.gone:
+            return
+        if status is None or status.state not in wire.FINAL:
+            if await self._has_result(job):
+                # Gone before it has left, it would be in Pulsar's books until the next restart.
+                await self._end_of(job, _LEAVE_SECONDS)
+            else:
+                await self.cancel(job)
+        elif not _finished(status):
+            await self._control(job.manager, "remove", command.workspace_of(job.id))
+        await self._client.delete(job)
+        if await self._is_gone(job):
+            return
+        # Files of the container's own user: the runner removes those through a container.
+        await self._control(job.manager, "discard", command.directory_of(job.id))
+        await self._client.delete(job)
+        if not await self._is_gone(job):
+            name = self._settings.name
+            raise BackendError(f"The directory of {job.id} on the Pulsar {name} is still there.")
+
+    async def _is_gone(self, job: Name) -> bool:
+        status = await self._client.status(job)
+        return status is not None and status.gone
+
+    async def _control(self, manager: str, verb: str, path: str) -> None:
+        """Run one command of the runner as a small job of its own."""
+        where = self._settings.control_manager or manager
+        job = Name(where, f"{verb}-{secrets.token_hex(8)}")
+        await self._client.set_up(job)
+        await self._client.write(job, wire.ARCHIVE, once(package.packed()))
+        line = command.control_line(self._settings.python, verb, path)
+        await self._client.submit(job, line, {})
+        try:
+            async with asyncio.timeout(_CONTROL_SECONDS):
+                status = await self._ended(job)
+        except TimeoutError:
+            raise BackendError(self._failed(verb, "it did not end in time")) from None
+        finally:
+            await self._client.cancel(job)
+            await self._client.delete(job)
+        if status.returncode != 0:
+            raise BackendError(self._failed(verb, status.words()))
+
+    def _failed(self, verb: str, words: str) -> str:
+        return f"What a job left on the Pulsar {self._settings.name} stays ({verb}: {words})."
+
+
+_RESULT = wire.in_metadata(RESULT_FILE)
+
+
+def _finished(status: Status) -> bool:
+    """Whether nothing of an ended job can still run: it has a result, or never began."""
+    report = status.report()
+    return bool(
+        (report and report.result) or status.wrote(RESULT_FILE) or status.wrote(CLAIM_FILE) is False
+    )

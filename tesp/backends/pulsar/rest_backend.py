@@ -1,0 +1,145 @@
+"""Jobs on a Pulsar that is reached over REST."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import AsyncIterator
+
+from tesp.backends import Capacity, Ended, Job, Seen, package
+from tesp.backends.pulsar import command, wire
+from tesp.backends.pulsar.closing import Closing
+from tesp.backends.pulsar.polling import Polling
+from tesp.backends.pulsar.rest import RestPulsarClient, once
+from tesp.backends.pulsar.watching import Watching
+from tesp.backends.pulsar.wire import Name
+from tesp.backends.pulsar.workspace import PulsarWorkspace
+from tesp.errors import BackendRefused, BackendUnavailable
+from tesp.runner.plan import Plan, Runtime
+from tesp.settings import PulsarSettings
+from tesp.tes.needs import Needs
+
+SILENCE_SECONDS = 60.0
+_TRANSFERS_AT_ONCE = 2
+_SHORTEST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 5.0
+# Where an attempt was staged before, under an older epoch: so many of those are removed.
+_OLD_EPOCHS = 4
+
+
+class RestPulsar:
+    """One Pulsar over REST. Any process can follow any job of it.
+
+    A job that shows no sign of life for `silence_seconds`, while Pulsar answers, is dead.
+    """
+
+    def __init__(
+        self,
+        settings: PulsarSettings,
+        runtime: Runtime,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        assert settings.url, "a Pulsar over REST has a url"
+        self.name = settings.name
+        self.remote = True
+        self.sees_shared_roots = settings.shares_files
+        self._settings = settings
+        self._runtime = runtime
+        self._silence_seconds = silence_seconds
+        self._client = RestPulsarClient(settings.name, settings.url, settings.token)
+        self._polling = Polling()
+        self._transfers = asyncio.Semaphore(_TRANSFERS_AT_ONCE)
+        self._closing = Closing(settings, self._client)
+        self._untouched: set[str] = set()
+        self._submitted: set[str] = set()
+
+    def capacity(self) -> Capacity:
+        """What the settings give to all tasks together."""
+        limits = self._settings.limits
+        ram = sys.maxsize if limits.ram_gb is None else int(limits.ram_gb * 1e9)
+        return Capacity(limits.tasks, limits.cpus or float("inf"), ram)
+
+    def runtime(self) -> Runtime:
+        """How containers are started on its nodes."""
+        return self._runtime
+
+    async def check(self) -> None:
+        """See that it answers, takes our token, and has the managers of the settings."""
+        for manager in wire.managers_of(self._settings):
+            await self._client.check(manager)
+
+    async def prepare(self, handle: str, epoch: int, needs: Needs) -> Job:
+        """An empty directory, named by the epoch: whoever staged before writes elsewhere."""
+        manager = wire.manager_for(self._settings, needs)
+        for old in range(max(1, epoch - _OLD_EPOCHS), epoch + 1):
+            await self._client.delete(Name.of(manager, handle, old))
+        job = Name.of(manager, handle, epoch)
+        await self._client.set_up(job)
+        self._untouched.add(job.place)
+        return Job(handle, job.place)
+
+    def workspace(self, job: Job) -> PulsarWorkspace | None:
+        """Its files over REST, unless the node is to move them."""
+        if self._settings.staging == "node":
+            return None
+        return PulsarWorkspace(self._client, Name.at(job.place), self._transfers)
+
+    async def submit(self, job: Job, plan: Plan) -> None:
+        """Bring the runner with its plan, and start it."""
+        name = Name.at(job.place)
+        archive = await self._archive(name)
+        if archive is None:
+            return
+        await self._client.write(name, archive, once(package.with_plan(plan)))
+        line = command.run_line(self._settings.python, archive)
+        await self._client.submit(name, line, wire.submit_params(self._settings, plan.limits))
+        self._submitted.add(job.place)
+
+    async def _archive(self, job: Name) -> str | None:
+        """The file to bring the runner in; None where the job was started before.
+
+        A start that was not heard of may yet happen: what it reads is never written again.
+        """
+        if job.place in self._untouched:
+            self._untouched.discard(job.place)
+            return wire.ARCHIVE
+        status = await self._client.status(job)
+        if status and status.gone:
+            raise BackendRefused(f"The Pulsar {self.name} has lost the job before its start.")
+        if status and status.state != wire.PREPROCESSING:
+            return None
+        return f"runner-{secrets.token_hex(4)}.pyz"
+
+    async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
+        """Look at a job in its turn; while Pulsar is out of reach, wait for it."""
+        clock = asyncio.get_running_loop().time
+        watching = Watching(self._client, Name.at(job.place), self.name, self._silence_seconds)
+        if job.place not in self._submitted:
+            watching.suspect()
+        async with self._polling.followed():
+            due = clock()
+            while True:
+                try:
+                    async with self._polling.turn(due):
+                        seen = await watching.look()
+                except BackendUnavailable as error:
+                    seen = watching.out_of_reach(error, self._settings.give_up_seconds)
+                if seen:
+                    yield seen
+                if isinstance(seen, Ended):
+                    self._submitted.discard(job.place)
+                    return
+                due = clock() + watching.pause(self._polling)
+
+    async def cancel(self, job: Job) -> None:
+        """Ask the runner to end; kill it where it does not; then see that nothing is left."""
+        await self._closing.cancel(Name.at(job.place))
+
+    async def clean(self, job: Job) -> None:
+        """Remove the directory, and see that it is gone."""
+        self._untouched.discard(job.place)
+        await self._closing.clean(Name.at(job.place))
+
+    async def close(self) -> None:
+        """Jobs go on."""
+        await self._client.close()

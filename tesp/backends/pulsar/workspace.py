@@ -1,0 +1,47 @@
+"""The files of a job on a Pulsar, over REST."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tesp.backends.pulsar import wire
+from tesp.backends.pulsar.rest import RestPulsarClient, once
+from tesp.backends.pulsar.wire import Name
+from tesp.staging import Stream, tree
+
+
+class PulsarWorkspace:
+    """One job's workspace. `turns` bounds the transfers at once of its Pulsar, which has four
+    threads for everything."""
+
+    def __init__(self, client: RestPulsarClient, job: Name, turns: asyncio.Semaphore) -> None:
+        self._client, self._job, self._turns = client, job, turns
+
+    async def write(self, file: str, chunks: AsyncIterator[bytes]) -> int:
+        """Write a file, making its parents; the bytes written. Nothing reads it before the
+        runner starts, and what broke is written anew before that."""
+        name = _plain(file)
+        async with self._turns:
+            return await self._client.write(self._job, name, chunks)
+
+    @asynccontextmanager
+    async def open(self, file: str) -> AsyncIterator[Stream]:
+        """Open a file for reading; its size is not told."""
+        name = _plain(file)
+        async with self._turns, self._client.open(self._job, name) as chunks:
+            yield Stream(chunks)
+
+    async def make_directory(self, file: str) -> None:
+        """Have the runner make a directory, open to whatever user the container has."""
+        tree.parts_of(file)
+        name = wire.in_metadata(wire.marker_of(file))
+        await self._client.write(self._job, name, once(b""))
+
+    async def free_bytes(self) -> int | None:
+        """Pulsar does not tell."""
+        return None
+
+
+def _plain(file: str) -> str:
+    tree.parts_of(file)
+    return wire.in_metadata(file)
