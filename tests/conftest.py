@@ -31,6 +31,7 @@ _MONGODB_VARIABLE = "TESP_TEST_MONGODB_URI"
 _FIXTURES = (
     "tests.peers.staging_fixtures",
     "tests.peers.server_fixtures",
+    "tests.peers.site_fixtures",
     "tests.peers.snakemake_fixtures",
 )
 pytest_plugins = [name for name in _FIXTURES if find_spec(name)]
