@@ -9,6 +9,7 @@ from tesp.runner import outputs, workspace
 from tesp.runner.execution import Ran, check_sources, open_streams
 from tesp.runner.failure import Ended, Failure
 from tesp.runner.files import Tree
+from tesp.runner.layout import lay_out
 from tesp.runner.plan import (
     CANCELED,
     DISK_FULL,
@@ -46,8 +47,11 @@ class Attempt:
         """Run everything; whatever happens becomes a result."""
         began = time.time()
         result = self._judged(self._execute)
+        self._watch.stop_clock()
         if self._ran:
             result = self._with_outputs(result)
+        if result.found and result.status != CANCELED:
+            result = self._handed_over(result)
         return result._replace(
             executors=self._ended,
             warnings=self._warnings,
@@ -88,6 +92,7 @@ class Attempt:
 
     def _execute(self) -> None:
         self._watch.check()
+        lay_out(self._plan)
         check_sources(self._plan.mounts)
         self._runtime = self._choose()
         for index, executor in enumerate(self._plan.executors):
@@ -188,6 +193,29 @@ class Attempt:
             )
         return result
 
+    def _handed_over(self, result: Result) -> Result:
+        """The result when what was found lies where others, or we, take it from."""
+        if not self._plan.publish:
+            return result
+        found = result.found
+
+        def publish() -> None:
+            nonlocal found
+            from tesp.runner import published
+
+            found = published.publish(result.found)
+
+        handed = self._judged(publish)
+        result = result._replace(found=found)
+        if handed.status == FINISHED:
+            return result
+        if result.status == FINISHED:
+            return result._replace(
+                status=handed.status, reason=handed.reason, message=handed.message
+            )
+        self._warnings.append("The outputs could not be published: %s" % handed.message)
+        return result
+
     def _command_failed(self) -> bool:
         return any(
             ended.exit_code != 0 and not self._plan.executors[index].ignore_error
@@ -196,16 +224,19 @@ class Attempt:
 
     def _make_ours(self) -> bool:
         """Take over what a container left as another user; True where that was done."""
-        if self._engine is None or not self._ran:
+        if not self._ran or os.geteuid() == 0:
             return False
         from tesp.runner import ownership
 
-        if not ownership.is_needed(self._plan):
-            return False
-        problem = ownership.take(self._plan, self._plan.executors[0].image, self._engine)
+        problem, taken = "", False
+        if self._engine is not None and ownership.is_needed(self._plan):
+            problem = ownership.take(self._plan, self._plan.executors[0].image, self._engine)
+            taken = not problem
         if problem:
             print("files of another user stay: " + problem, file=sys.stderr)
-        return not problem
+        if self._plan.publish:
+            ownership.open_up(self._plan)
+        return taken
 
 
 def _disk_is_full() -> bool:

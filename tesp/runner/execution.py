@@ -12,6 +12,7 @@ from tesp.runner.spots import Refused, Uncovered, open_source
 from tesp.runner.streams import Capture
 from tesp.runner.watch import Watch
 
+WORKDIRS_DIR = "workdirs"  # given to commands whose working directory the image lacks
 INSIST_SECONDS = 0.5  # how often an end is asked for again
 GIVE_UP_SECONDS = 30.0  # after which the runtime's own process is killed
 
@@ -155,7 +156,7 @@ class Ran(NamedTuple):
 
 def bind_workdir(plan: Plan, index: int) -> Plan:
     """The plan with an empty directory of ours bound as the executor's working directory."""
-    source = "workdirs/%d" % index
+    source = "%s/%d" % (WORKDIRS_DIR, index)
     os.makedirs(source, exist_ok=True)
     os.chmod(source, 0o777)  # whatever user the container has
     mount = Mount(source, plan.executors[index].workdir or "/", True)

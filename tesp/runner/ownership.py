@@ -4,12 +4,14 @@ A server that is not root can neither read nor remove what a container wrote as 
 """
 
 import os
-from typing import List
+import stat
+from typing import Any, List
 
 from tesp.runner.commands import HANDLE_LABEL, container_name, mount_value
 from tesp.runner.engine import Engine
+from tesp.runner.execution import WORKDIRS_DIR
 from tesp.runner.plan import Mount, Plan
-from tesp.runner.process import which
+from tesp.runner.process import encode, which
 
 _LIBRARIES = ("/lib", "/lib32", "/lib64")
 
@@ -18,7 +20,17 @@ def is_needed(plan: Plan) -> bool:
     """Whether something in the workspace's directories is out of this user's reach."""
     if os.geteuid() == 0 or plan.runtime.kind not in ("docker", "podman"):
         return False
-    return any(_out_of_reach(m.source) for m in _own(plan))
+    return any(_out_of_reach(m.source, plan.publish) for m in _own(plan))
+
+
+def open_up(plan: Plan) -> None:
+    """Let this user read and remove what is his own, whatever mode it was left with."""
+    for mount in _own(plan):
+        _allow(encode(mount.source), 0o700)
+        for folder, folders, files in os.walk(encode(mount.source)):
+            for names, mode in ((folders, 0o700), (files, 0o400)):
+                for name in names:
+                    _allow(os.path.join(folder, name), mode)
 
 
 def take(plan: Plan, image: str, engine: Engine) -> str:
@@ -51,11 +63,26 @@ def command(plan: Plan, image: str, name: str, chown: str) -> List[str]:
 
 def _own(plan: Plan) -> List[Mount]:
     """Writable directories of the workspace; never a site's shared one."""
-    return [m for m in plan.mounts if m.writable and not m.source.startswith("/")]
+    own = [m for m in plan.mounts if m.writable and not m.source.startswith("/")]
+    if os.path.isdir(WORKDIRS_DIR):
+        own.append(Mount(WORKDIRS_DIR, "/", True))
+    return own
 
 
-def _out_of_reach(folder: str) -> bool:
-    """Whether a directory below is not ours to empty, or a file not ours to read."""
+def _allow(path: bytes, mode: int) -> None:
+    try:
+        now = os.lstat(path).st_mode
+        if not stat.S_ISLNK(now) and now & mode != mode:
+            os.chmod(path, stat.S_IMODE(now) | mode)
+    except OSError:
+        pass  # another user's
+
+
+def _out_of_reach(folder: str, strict: bool) -> bool:
+    """Whether a directory below is not ours to empty, or a file not ours to read.
+
+    `strict`: nor to link, which the system allows for files of one's own.
+    """
     user = os.geteuid()
     try:
         with os.scandir(folder) as entries:
@@ -63,12 +90,19 @@ def _out_of_reach(folder: str) -> bool:
                 if entry.is_symlink():
                     continue
                 if not entry.is_dir(follow_symlinks=False):
-                    if entry.is_file(follow_symlinks=False) and not os.access(entry.path, os.R_OK):
+                    if entry.is_file(follow_symlinks=False) and _is_foreign(entry, strict):
                         return True
-                elif entry.stat(follow_symlinks=False).st_uid != user or _out_of_reach(entry.path):
+                elif entry.stat(follow_symlinks=False).st_uid != user or _out_of_reach(
+                    entry.path, strict
+                ):
                     return True
     except PermissionError:
         return True
     except FileNotFoundError:
         return False
     return False
+
+
+def _is_foreign(entry: Any, strict: bool) -> bool:
+    foreign = strict and entry.stat(follow_symlinks=False).st_uid != os.geteuid()
+    return foreign or not os.access(entry.path, os.R_OK)

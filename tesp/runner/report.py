@@ -113,8 +113,9 @@ def _base64(data: bytes) -> str:
 
 def _heartbeat() -> Optional[float]:
     try:
-        return os.stat(HEARTBEAT_FILE).st_mtime
-    except OSError:
+        with open(HEARTBEAT_FILE, "rb") as file:
+            return float(file.read())
+    except (OSError, ValueError):
         return None
 
 

@@ -33,6 +33,10 @@ class Watch:
         if self._time_seconds is not None and self._deadline is None:
             self._deadline = time.monotonic() + self._time_seconds
 
+    def stop_clock(self) -> None:
+        """The last executor has ended: what follows is ours, and takes what it takes."""
+        self._time_seconds = self._deadline = None
+
     def verdict(self) -> Optional[str]:
         """CANCELED, TIME_LIMIT, or None: go on."""
         if self._signaled or os.path.exists(CANCEL_FILE):

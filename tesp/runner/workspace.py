@@ -80,7 +80,7 @@ def detach(lead: bool = True) -> None:
 
 
 class Heartbeat:
-    """Touches the heartbeat file now, and again and again from a thread, until it is stopped."""
+    """Writes the time to the heartbeat file now, and from a thread again, until it is stopped."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -115,10 +115,12 @@ def write_result(result: Result) -> None:
 
 def _touch() -> None:
     try:
-        os.close(os.open(HEARTBEAT_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-        os.utime(HEARTBEAT_FILE)
+        replace(HEARTBEAT_FILE, b"%.3f\n" % time.time())
     except OSError:
-        pass  # the next beat tries again
+        try:
+            os.utime(HEARTBEAT_FILE)  # a full disk keeps the old text
+        except OSError:
+            pass  # the next beat tries again
 
 
 def _load(path: str) -> Optional[Dict[str, Any]]:
