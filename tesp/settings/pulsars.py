@@ -108,6 +108,16 @@ class PulsarSettings(Section):
             raise ValueError("two classes name the same manager")
         return self
 
+    @model_validator(mode="after")
+    def _can_choose_its_managers(self) -> "PulsarSettings":
+        # With a prefix of its own all managers of a Pulsar take from the same queues.
+        if self.amqp_key_prefix and (self.classes or self.control_manager):
+            raise ValueError(
+                "with an amqp_key_prefix any manager takes any job: remove classes and "
+                "control_manager, or the prefix"
+            )
+        return self
+
     @property
     def needs_our_files(self) -> bool:
         """Whether it, or its nodes, fetch from this service and send to it."""

@@ -188,6 +188,13 @@ def test_classes_stand_in_place_of_the_manager() -> None:
     assert "the same manager" in refused(pulsar(classes=[size("small"), size("small")]))
 
 
+@pytest.mark.parametrize("choice", [{"classes": [size("m")]}, {"control_manager": "m"}])
+def test_managers_that_share_their_queues_cannot_be_chosen(choice: dict[str, Any]) -> None:
+    keys = {"amqp_url": "amqp://mq.example", "amqp_key_prefix": "site"}
+    assert parse(pulsar(**keys))
+    assert "any manager takes any job" in refused(pulsar(**keys, **choice))
+
+
 @pytest.mark.parametrize(
     "template", ["--cpus={cpus} --mem={ram_mb}M", "{ram_gb:.1f}", "{{}}", "plain"]
 )

@@ -20,8 +20,9 @@ class Polling:
     are: Pulsar has other things to do with its few threads.
     """
 
-    def __init__(self, at_once: int = _AT_ONCE) -> None:
+    def __init__(self, at_once: int = _AT_ONCE, longest_seconds: float = _LONGEST_SECONDS) -> None:
         self._free = at_once
+        self._longest_seconds = longest_seconds
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._followed = 0
@@ -37,7 +38,7 @@ class Polling:
 
     def pause(self, age: float) -> float:
         """How long to wait until a job of that age is due again, in seconds."""
-        by_age = min(_LONGEST_SECONDS, age * _SHARE_OF_AGE)
+        by_age = min(self._longest_seconds, age * _SHARE_OF_AGE)
         return max(_SHORTEST_SECONDS, self._followed / _LOOKS_A_SECOND, by_age)
 
     @asynccontextmanager

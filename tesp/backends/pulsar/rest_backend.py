@@ -47,7 +47,7 @@ class RestPulsar:
         self._runtime = runtime
         self._silence_seconds = silence_seconds
         self._client = RestPulsarClient(settings.name, settings.url, settings.token)
-        self._polling = Polling()
+        self._polling = Polling(longest_seconds=settings.poll_seconds)
         self._transfers = asyncio.Semaphore(_TRANSFERS_AT_ONCE)
         self._closing = Closing(settings, self._client)
         self._untouched: set[str] = set()
