@@ -1,25 +1,39 @@
 """What the job's side has to fetch: every file of every input, with the URL that gives it."""
 
+import asyncio
 from collections.abc import Sequence
 
-from tesp.errors import AccessRefused, SourceMissing
+from tesp.errors import SourceMissing
 from tesp.runner.plan import Fetch
 from tesp.staging import Download, Entry, FileType
 from tesp.staging.keys import Keys
+from tesp.staging.listing import WAITING_AT_ONCE, Listing, tries
 from tesp.staging.storages import Storages
-from tesp.staging.urls import escapes, shown
+from tesp.staging.transfer import all_of, naming
+from tesp.staging.turns import Turn
 
 
 async def fetches_of(
-    storages: Storages, downloads: Sequence[Download], keys: Keys, task_id: str, number: int
+    storages: Storages,
+    downloads: Sequence[Download],
+    keys: Keys,
+    task_id: str,
+    number: int,
+    turns: asyncio.Semaphore | None = None,
 ) -> tuple[list[Fetch], dict[str, FileType]]:
-    """The files to fetch, and the type that each input turned out to have, by its field."""
+    """The files to fetch, and the type that each input turned out to have, by its field.
+
+    Each source is looked at, so that what is missing or refused is told before the job starts.
+    `turns` bounds the looks at once over all tasks, where it is given.
+    """
+    turns = turns or asyncio.Semaphore(WAITING_AT_ONCE)
+    looking = _Looking(storages, turns)
+    found = await all_of([looking.look(download) for download in downloads])
     fetches: list[Fetch] = []
     types: dict[str, FileType] = {}
-    for download in downloads:
-        index = int(download.field.removeprefix("inputs[").removesuffix("]"))
-        entries = await _entries(storages, download)
+    for download, entries in zip(downloads, found, strict=True):
         types[download.field] = "DIRECTORY" if entries else "FILE"
+        index = int(download.field.removeprefix("inputs[").removesuffix("]"))
         if not entries:
             fetches.append(Fetch(download.file, keys.input_url(task_id, number, index)))
         for entry in entries:
@@ -28,14 +42,32 @@ async def fetches_of(
     return fetches, types
 
 
-async def _entries(storages: Storages, download: Download) -> list[Entry]:
-    if download.content is not None or download.type != "DIRECTORY":
-        return []
-    url = download.url or ""
-    entries = [entry async for entry in storages.of(url).list(url)]
-    if not entries:
-        raise SourceMissing(f"{download.field}: {shown(url)}: nothing there, or an empty directory")
-    for entry in entries:
-        if escapes(entry.name):
-            raise AccessRefused(f"{shown(url)}: it lists {entry.name!r}, outside of itself")
-    return entries
+class _Looking:
+    """What the inputs of one attempt are: nothing is moved."""
+
+    def __init__(self, storages: Storages, turns: asyncio.Semaphore) -> None:
+        self._storages, self._turns = storages, turns
+        self._crowd = asyncio.Semaphore(WAITING_AT_ONCE)
+        self._listing = Listing(storages, turns, self._crowd)
+
+    async def look(self, download: Download) -> Sequence[Entry]:
+        """The files of an input that is a directory; none of one that is a file."""
+        if download.content is not None:
+            return ()
+        url = download.url or ""
+        with naming(download.field):
+            if download.type == "DIRECTORY":
+                return await self._listing.files(url)
+            try:
+                await self._open(url)
+            except SourceMissing as missing:
+                return await self._listing.files_instead(url, missing)
+        return ()
+
+    async def _open(self, url: str) -> None:
+        """See that there is a file that can be read."""
+        async with self._crowd, Turn(self._turns):
+            async for attempt in tries(self._storages):
+                with attempt:
+                    async with self._storages.of(url).open(url):
+                        pass

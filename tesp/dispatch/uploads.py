@@ -13,19 +13,19 @@ from tesp.tes.models import Output, OutputFileLog
 def uploads_of(outputs: Sequence[Output], found: Sequence[Found]) -> list[Upload]:
     """One upload for each file found."""
     return [
-        Upload(f.file, _url(outputs[f.output], f), f.path, f.size, f"outputs[{f.output}]")
+        Upload(f.file, url_of(outputs[f.output], f.name), f.path, f.size, f"outputs[{f.output}]")
         for f in found
     ]
 
 
-def _url(output: Output, found: Found) -> str:
-    """A directory's or a wildcard's files go below its URL; so does a file whose URL ends
-    in `/`, under its own name."""
-    if found.name:
+def url_of(output: Output, name: str) -> str:
+    """A directory's or a wildcard's files, which have names, go below its URL; so does a file
+    whose URL ends in `/`, under its own name."""
+    if name:
         named = base_of(output.path, output.url)
-        return below(named[1] if named else output.url, found.name)
+        return below(named[1] if named else output.url, name)
     if output.url.endswith("/"):
-        return below(output.url, posixpath.basename(found.path))
+        return below(output.url, posixpath.basename(output.path.rstrip("/")))
     return output.url
 
 

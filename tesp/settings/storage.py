@@ -36,6 +36,9 @@ class S3Access(Section):
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     session_token: SecretStr | None = None
+    nodes_reach_it: bool = Field(
+        False, description="Nodes of Pulsars read and write it themselves, by presigned URLs"
+    )
 
 
 class HostAccess(Section):

@@ -29,21 +29,26 @@ class Reading:
     """One source, read from the beginning; it goes on where it broke.
 
     What comes is one version of the file or an error: a source that changed is never spliced,
-    and one that has no tag is not gone on with (TransferFailed; begin anew).
+    and one that has no tag is not gone on with (TransferFailed; begin anew). When the first
+    chunk has come, `size` and `tag` are what the peer says of the whole file.
     """
 
     def __init__(
-        self, storages: Storages, url: str, sized: Callable[[int], None] | None = None
+        self,
+        storages: Storages,
+        url: str,
+        sized: Callable[[int], None] | None = None,
+        start: int = 0,
     ) -> None:
         self._storage, self._url, self._tries = storages.of(url), url, storages.tries
         self._sized = sized
-        self._offset = 0
+        self._offset = self._start = start
         self._failures = 0
-        self._size: int | None = None
-        self._tag: str | None = None
+        self.size: int | None = None
+        self.tag: str | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The whole file."""
+        """The whole file, or what of it lies behind `start`."""
         async for attempt in stamina.retry_context(self._next_wait, attempts=None, timeout=None):
             with attempt:
                 async for chunk in self._leg():
@@ -51,23 +56,23 @@ class Reading:
 
     async def _leg(self) -> AsyncGenerator[bytes, None]:
         """What comes over one connection."""
-        async with self._storage.open(self._url, self._offset, self._tag) as stream:
+        async with self._storage.open(self._url, self._offset, self.tag) as stream:
             self._accept(stream)
             async with closing(stream.chunks) as chunks:
                 async for chunk in chunks:
                     self._offset += len(chunk)
                     self._failures = 0
                     yield chunk
-        if self._size is not None and self._offset != self._size:
-            told = f"{self._offset} bytes came instead of {self._size}"
+        if self.size is not None and self._offset != self.size:
+            told = f"{self._offset} bytes came instead of {self.size}"
             raise TransferFailed(f"{shown(self._url)}: {told}")
 
     def _accept(self, stream: Stream) -> None:
-        if self._offset == 0:
-            self._size, self._tag = stream.size, stream.tag
+        if self._offset == self._start:
+            self.size, self.tag = stream.size, stream.tag
             if self._sized and stream.size is not None:
                 self._sized(stream.size)
-        elif stream.tag != self._tag or stream.size not in (None, self._size):
+        elif stream.tag != self.tag or stream.size not in (None, self.size):
             raise SourceChanged(f"{shown(self._url)}: the file has changed since it was begun")
 
     def _next_wait(self, error: Exception) -> float | bool:
@@ -76,6 +81,6 @@ class Reading:
         self._failures += 1
         if self._failures >= self._tries:
             raise GaveUp(f"{error} (after {self._failures} tries without progress)") from error
-        if self._offset and self._tag is None:
+        if self._offset > self._start and self.tag is None:
             return False
         return backoff(self._failures)

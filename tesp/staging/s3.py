@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import obstore
 from obstore.exceptions import (
@@ -39,6 +39,8 @@ _REASONS = {
     "TimedOut": "the server was silent for too long",
     "Connect": "no connection to the endpoint",
 }
+# A node asks for it just before its use; it is looked at when the transfer begins.
+_SIGNED_FOR = timedelta(minutes=15)
 _REQUEST_TIMEOUT = timedelta(days=7)
 
 
@@ -73,6 +75,16 @@ class S3Storage:
         with _translated(url):
             found = await obstore.get_async(self._store(bucket, 0), key, options=options)  # type: ignore[arg-type]
         yield Stream(_body(found, url), found.meta["size"], found.meta["e_tag"])
+
+    async def presigned(self, url: str, method: Literal["GET", "PUT"]) -> str | None:
+        """A URL for one object that needs no credentials of ours, for a while; None where nodes
+        do not reach the endpoint, or there are no credentials to sign with."""
+        bucket, key = _object(url)
+        access = self._access_of(bucket)
+        if not access.nodes_reach_it or access.access_key is None or access.secret_key is None:
+            return None
+        with _translated(url):
+            return await obstore.sign_async(self._store(bucket, 0), method, key, _SIGNED_FOR)
 
     async def put(self, url: str, chunks: Chunks, size: int) -> None:
         """Store an object: in one request where it is small, else in parts."""
@@ -115,9 +127,12 @@ class S3Storage:
             self._stores[bucket, retries] = self._client(bucket, retries)
         return self._stores[bucket, retries]
 
-    def _client(self, bucket: str, retries: int) -> S3Store:
+    def _access_of(self, bucket: str) -> S3Access:
         access = next((a for a in self._access if a.bucket == bucket), None)
-        access = access or next((a for a in self._access if a.bucket == "*"), S3Access())
+        return access or next((a for a in self._access if a.bucket == "*"), S3Access())
+
+    def _client(self, bucket: str, retries: int) -> S3Store:
+        access = self._access_of(bucket)
         silence = timedelta(seconds=self._timeout)
         return S3Store(
             bucket,

@@ -1,6 +1,7 @@
 """All storages of one server, and which one a URL is for."""
 
 import asyncio
+from typing import Literal
 
 from tesp.errors import UnsupportedUrl
 from tesp.settings import StagingSettings
@@ -47,6 +48,11 @@ class Storages:
                 f"{shown(url)}: a DIRECTORY cannot be read over {scheme(url)}, which has no "
                 "listing; give each file an input of its own, or use s3, ftp or file"
             )
+
+    async def presigned(self, url: str, method: Literal["GET", "PUT"]) -> str | None:
+        """A URL that a node can use by itself for a while; None where the bytes go through us."""
+        storage = self.of(url)
+        return await storage.presigned(url, method) if isinstance(storage, S3Storage) else None
 
     def place(self, url: str) -> Place | None:
         """Where a URL lies in a shared root, if it does."""

@@ -7,28 +7,17 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
-import stamina
-
-from tesp.errors import (
-    AccessRefused,
-    SourceChanged,
-    SourceMissing,
-    StagingError,
-    TransferFailed,
-    UnsupportedUrl,
-)
+from tesp.errors import SourceMissing, StagingError
 from tesp.staging import Download, Downloaded, Entry, Upload, Uploaded, Workspace
-from tesp.staging.resume import GaveUp, Reading, backoff
+from tesp.staging.listing import WAITING_AT_ONCE, Listing, tries
+from tesp.staging.resume import Reading
 from tesp.staging.room import Room
 from tesp.staging.storages import Storages
 from tesp.staging.supply import closing
 from tesp.staging.turns import Turn
-from tesp.staging.urls import escapes, shown
+from tesp.staging.urls import shown
 
 logger = logging.getLogger(__name__)
-
-# So many files of one attempt wait for a turn at once: another attempt need not queue behind all.
-_WAITING_AT_ONCE = 4
 
 T = TypeVar("T")
 
@@ -49,10 +38,10 @@ async def stage_in(
     """Bring all inputs into the workspace, or raise the first error."""
     room = await Room.of(workspace)
     for download in downloads:
-        with _naming(download.field):
+        with naming(download.field):
             room.take(len((download.content or "").encode()))
     bringing = _Bringing(storages, workspace, turns, room)
-    return await _all([bringing.bring(download) for download in downloads])
+    return await all_of([bringing.bring(download) for download in downloads])
 
 
 async def stage_out(
@@ -66,19 +55,19 @@ async def stage_out(
 
     `done` hears of each as it arrives. The first error is raised when all have been tried.
     """
-    crowd = asyncio.Semaphore(_WAITING_AT_ONCE)
+    crowd = asyncio.Semaphore(WAITING_AT_ONCE)
 
     async def send(upload: Upload) -> Uploaded | StagingError:
         try:
             async with crowd, Turn(turns) as turn:
-                with _naming(upload.field):
+                with naming(upload.field):
                     uploaded = await _send(storages, upload, workspace, turn)
         except StagingError as error:
             return error
         done(uploaded)
         return uploaded
 
-    return _or_first_error(await _all([send(upload) for upload in uploads]))
+    return _or_first_error(await all_of([send(upload) for upload in uploads]))
 
 
 def _or_first_error(results: Sequence[Uploaded | StagingError]) -> list[Uploaded]:
@@ -95,11 +84,12 @@ class _Bringing:
         self, storages: Storages, workspace: Workspace, turns: asyncio.Semaphore, room: Room
     ) -> None:
         self._storages, self._workspace, self._room = storages, workspace, room
-        self._turns, self._crowd = turns, asyncio.Semaphore(_WAITING_AT_ONCE)
+        self._turns, self._crowd = turns, asyncio.Semaphore(WAITING_AT_ONCE)
+        self._listing = Listing(storages, turns, self._crowd)
 
     async def bring(self, download: Download) -> Downloaded:
         """One input; errors name its field."""
-        with _naming(download.field):
+        with naming(download.field):
             return await self._bring(download)
 
     async def _bring(self, download: Download) -> Downloaded:
@@ -110,25 +100,15 @@ class _Bringing:
             return Downloaded("FILE", 1, size)
         url = download.url or ""
         if download.type == "DIRECTORY":
-            return await self._directory(download, url, await self._entries(url))
+            return await self._directory(download, await self._listing.files(url))
         try:
             return Downloaded("FILE", 1, await self._file(url, download.file))
         except SourceMissing as missing:
-            # A type is FILE by default: what has nothing but files below it is a directory.
-            if entries := await self._entries_if_any(url):
-                return await self._directory(download, url, entries)
-            raise missing from None
+            return await self._directory(download, await self._listing.files_instead(url, missing))
 
-    async def _directory(
-        self, download: Download, url: str, entries: Sequence[Entry]
-    ) -> Downloaded:
-        if not entries:
-            raise SourceMissing(f"{shown(url)}: nothing there, or an empty directory")
-        for entry in entries:
-            if escapes(entry.name):
-                raise AccessRefused(f"{shown(url)}: it lists {entry.name!r}, outside of itself")
+    async def _directory(self, download: Download, entries: Sequence[Entry]) -> Downloaded:
         self._room.take(sum(entry.size or 0 for entry in entries))
-        sizes = await _all(
+        sizes = await all_of(
             [
                 self._file(entry.url, f"{download.file}/{entry.name}", entry.size)
                 for entry in entries
@@ -147,31 +127,17 @@ class _Bringing:
 
         async with self._crowd, Turn(self._turns) as turn:
             started = time.monotonic()
-            async for attempt in _tries(self._storages):
+            async for attempt in tries(self._storages):
                 with attempt:
                     reading = Reading(self._storages, url, sized)
                     async with aclosing(reading.chunks()) as chunks:
                         size = await self._workspace.write(file, turn.shared(chunks))
-            _log("received", url, size, started)
+            log_moved("received", url, size, started)
         return size
-
-    async def _entries(self, url: str) -> list[Entry]:
-        async with self._crowd, Turn(self._turns):
-            storage = self._storages.of(url)
-            async for attempt in _tries(self._storages):
-                with attempt:
-                    entries = [entry async for entry in storage.list(url)]
-        return entries
-
-    async def _entries_if_any(self, url: str) -> list[Entry]:
-        try:
-            return await self._entries(url)
-        except UnsupportedUrl:
-            return []
 
 
 @contextmanager
-def _naming(field: str) -> Iterator[None]:
+def naming(field: str) -> Iterator[None]:
     """Say in each error which input or output it is about."""
     try:
         yield
@@ -187,31 +153,18 @@ async def _send(storages: Storages, upload: Upload, workspace: Workspace, turn: 
 
     storage = storages.of(upload.url)
     started = time.monotonic()
-    async for attempt in _tries(storages):
+    async for attempt in tries(storages):
         with attempt:
             await storage.put(upload.url, chunks, upload.size)
-    _log("sent", upload.url, upload.size, started)
+    log_moved("sent", upload.url, upload.size, started)
     return Uploaded(upload.url, upload.path, upload.size)
-
-
-def _tries(storages: Storages) -> AsyncIterator[stamina.Attempt]:
-    """Tries of a whole file, as many as the settings allow, where another can help."""
-    failures = 0
-
-    def wait(error: Exception) -> float | bool:
-        nonlocal failures
-        failures += 1
-        final = isinstance(error, SourceChanged | GaveUp) or failures >= storages.tries
-        return False if final or not isinstance(error, TransferFailed) else backoff(failures)
-
-    return aiter(stamina.retry_context(wait, attempts=None, timeout=None))
 
 
 async def _inline(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
-async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """All results in order; the first error ends the rest."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -221,6 +174,7 @@ async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-def _log(what: str, url: str, size: int, started: float) -> None:
+def log_moved(what: str, url: str, size: int, started: float) -> None:
+    """One line for a file that has moved; `started` is by the monotonic clock."""
     seconds = time.monotonic() - started
     logger.info("%s %s: %d bytes in %.3f s", what, shown(url), size, seconds)
