@@ -63,7 +63,7 @@ def make_own_roots(settings: "Settings") -> None:
 
 def require_guarded(host: str, allow_open: bool) -> None:
     """Raise SettingsError where others could use the service, and nobody said that they may."""
-    if allow_open or _is_loopback(host):
+    if allow_open or is_loopback(host):
         return
     raise SettingsError(
         f"server.host = {host} can be reached from other machines, and requests are not "
@@ -73,7 +73,8 @@ def require_guarded(host: str, allow_open: bool) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address."""
     if host == "localhost":
         return True
     try:

@@ -1,6 +1,6 @@
 """The Pulsars, and which tasks go to which."""
 
-import string
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,7 +10,8 @@ from tesp.settings import urls
 from tesp.settings.section import Section
 
 # What submit_params may ask to be filled in.
-TEMPLATE_FIELDS = ("cpus", "ram_gb", "ram_mb")
+SUBMIT_MARKS = ("{cpus}", "{ram_gb}", "{ram_mb}")
+_MARK = re.compile(r"\{[^{}]*\}")
 _MANAGER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 
 
@@ -88,9 +89,10 @@ class PulsarSettings(Section):
     @classmethod
     def _can_be_filled_in(cls, params: Mapping[str, str]) -> Mapping[str, str]:
         for name, template in params.items():
-            if wrong := _unknown_fields(template):
-                known = ", ".join(f"{{{field}}}" for field in TEMPLATE_FIELDS)
-                raise ValueError(f"{name}: {wrong}; there are {known}; write {{{{ for a brace")
+            unknown = [m for m in _MARK.findall(template) if m not in SUBMIT_MARKS]
+            if unknown:
+                known = ", ".join(SUBMIT_MARKS)
+                raise ValueError(f"{name}: nothing fills in {unknown[0]}; there are {known}")
         return params
 
     @model_validator(mode="after")
@@ -122,16 +124,6 @@ class PulsarSettings(Section):
     def needs_our_files(self) -> bool:
         """Whether it, or its nodes, fetch from this service and send to it."""
         return self.staging == "node" or not self.url
-
-
-def _unknown_fields(template: str) -> str:
-    """What of a template cannot be filled in; empty where all can."""
-    try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(template)]
-    except ValueError as error:
-        return str(error)
-    unknown = [field for field in fields if field is not None and field not in TEMPLATE_FIELDS]
-    return f"nothing is known of {{{unknown[0]}}}" if unknown else ""
 
 
 class RouteSettings(Section):

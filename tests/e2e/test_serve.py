@@ -61,6 +61,51 @@ def test_a_wrong_setting_is_named_with_the_right_one(tmp_path: Path) -> None:
     assert "server.prot: no such setting; did you mean port?" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("basic_auth.enable = true", "basic_auth.enable: this version does not check user names"),
+        ("oauth.enable = true", "oauth.enable: this version does not check bearer tokens"),
+    ],
+)
+def test_a_protection_that_is_not_there_stops_the_start(
+    tmp_path: Path, command: str, text: str, said: str
+) -> None:
+    (tmp_path / "settings.toml").write_text(f"[default]\n{text}\n")
+    argv = [_PROGRAM, command, "--data", tmp_path / "data"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_profile_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[default]\n[cluster]\n")
+    environ = {**os.environ, "FASTAPI_PROFILE": "claster"}
+    argv = [_PROGRAM, "serve", "--data", tmp_path / "data"]
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "there are: cluster, default" in " ".join(done.stderr.split())
+
+
+def test_the_settings_of_the_tesp_api_start_a_service_as_they_stand(
+    start_server: StartServer, mongodb_uri: str, mongodb_database: str
+) -> None:
+    legacy = {
+        "db": {"mongodb_uri": mongodb_uri},
+        "store": {"database": mongodb_database},
+        "basic_auth": {"enable": False, "username": "user", "password": "password"},
+        "oauth": {"enable": False},
+        "logging": {"level": "debug", "output_json": True},
+    }
+    server = start_server(**legacy)
+    assert server.client.get("/service-info").status_code == 200
+    assert not (server.data / "tesp.db").exists()
+
+
 def test_variables_of_the_command_line_are_no_settings(tmp_path: Path) -> None:
     environ = {**os.environ, "TESP_URL": "http://h", "TESP_TOKEN": "t", "TESP_USER": "u"}
     done = subprocess.run(

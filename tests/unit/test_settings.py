@@ -196,13 +196,15 @@ def test_managers_that_share_their_queues_cannot_be_chosen(choice: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    "template", ["--cpus={cpus} --mem={ram_mb}M", "{ram_gb:.1f}", "{{}}", "plain"]
+    "template", ["--cpus={cpus} --mem={ram_mb}M", "{ram_gb}{ram_gb}", "a } b {", "plain"]
 )
 def test_what_submit_params_can_fill_in_is_taken(template: str) -> None:
     assert parse(pulsar(submit_params={"native_specification": template}))
 
 
-@pytest.mark.parametrize("template", ["{memory}", "{}", "{cpus.real}", "{cpus", "a } b", "{0}"])
+@pytest.mark.parametrize(
+    "template", ["{memory}", "{}", "{cpus.real}", "{ram_gb:.1f}", "-n {cpus} {CPUS}"]
+)
 def test_what_submit_params_cannot_fill_in_stops_the_start(template: str) -> None:
     said = refused(pulsar(submit_params={"native_specification": template}))
     assert said.startswith("pulsars.0.submit_params: native_specification: ")

@@ -42,13 +42,23 @@ def doctor(
 
 async def _examine(settings: "Settings") -> "list[Finding]":
     import asyncio
+    import logging
 
     from tesp.cli.doctor.machine import machine_findings
+    from tesp.cli.doctor.pulsars import pulsar_findings
     from tesp.cli.doctor.runtimes import runtime_findings
     from tesp.cli.doctor.storage import storage_findings
     from tesp.cli.doctor.store import store_findings
 
-    parts = (runtime_findings, machine_findings, store_findings, storage_findings)
+    # Libraries complain of what is a finding here.
+    logging.getLogger().addHandler(logging.NullHandler())
+    parts = (
+        runtime_findings,
+        pulsar_findings,
+        machine_findings,
+        store_findings,
+        storage_findings,
+    )
     found = await asyncio.gather(*(part(settings) for part in parts))
     return [finding for part in found for finding in part]
 
