@@ -11,7 +11,7 @@ from typing import Literal
 import uvloop
 
 from tesp import interpreter
-from tesp.api import Parts, build_api
+from tesp.api import FileParts, Parts, build_api
 from tesp.app.backends import LOCAL, offers_of, open_lanes
 from tesp.app.server import Ready, Server
 from tesp.dispatch.attempt import Tools
@@ -128,6 +128,13 @@ def parts_of(settings: Settings, store: Store, storages: Storages, keys: Keys) -
         check_url=lambda url, writing, type: storages.check(url, writing=writing, type=type),
         storage=storages.locations,
         owner=lambda request: "anonymous",
+        files=FileParts(
+            store=store,
+            storages=storages,
+            keys=keys,
+            transfers=settings.dispatch.transfers,
+            silence_seconds=settings.staging.timeout_seconds,
+        ),
     )
 
 

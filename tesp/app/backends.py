@@ -1,7 +1,6 @@
 """Which backends the settings describe, what each offers, and how containers start there."""
 
 import asyncio
-import math
 import sys
 from collections.abc import Iterable
 
@@ -15,7 +14,6 @@ from tesp.settings import LocalSettings, PulsarSettings, Settings
 from tesp.tes.offers import Offer, Offers, Route, Size
 
 LOCAL = "local"
-_UNLIMITED_BYTES = sys.maxsize
 # Pulsar answers on four threads, and polls need some of them.
 _PULSAR_TRANSFERS = 2
 
@@ -101,18 +99,13 @@ def pulsar_backend(settings: Settings, pulsar: PulsarSettings) -> Backend:
         user=pulsar.user,
         network=pulsar.network,
     )
-    capacity = Capacity(
-        pulsar.limits.tasks,
-        math.inf if pulsar.limits.cpus is None else pulsar.limits.cpus,
-        _UNLIMITED_BYTES if pulsar.limits.ram_gb is None else _bytes(pulsar.limits.ram_gb),
-    )
     if pulsar.amqp_url is not None:
         from tesp.backends.pulsar.amqp_backend import AmqpPulsar
 
-        return AmqpPulsar(pulsar, runtime, capacity)
+        return AmqpPulsar(pulsar, runtime)
     from tesp.backends.pulsar.rest_backend import RestPulsar
 
-    return RestPulsar(pulsar, runtime, capacity)
+    return RestPulsar(pulsar, runtime)
 
 
 def _program(kind: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.peers.pulsar import PulsarServer
 from tests.peers.room import wait_until
 from tests.peers.tesp_server import TespServer
 
@@ -66,3 +67,13 @@ def local_site(directory: Path) -> Site:
         return {"local": {"slots": slots, "runtime": "sandbox", "machine_id": "test-machine"}}
 
     return Site("local", directory, settings, places)
+
+
+def pulsar_site(name: str, directory: Path, pulsar: PulsarServer, **keys: Any) -> Site:
+    """A Pulsar, reached as the keys of its settings say."""
+
+    def settings(slots: int) -> Settings:
+        pulsar_settings = {"name": "p", "runtime": "sandbox", "limits": {"tasks": slots}, **keys}
+        return {"pulsars": [pulsar_settings]}
+
+    return Site(name, directory, settings, pulsar.jobs, "url" in keys)
