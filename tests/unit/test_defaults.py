@@ -1,12 +1,16 @@
 """What a fresh clone starts with."""
 
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from tesp.errors import SettingsError
-from tesp.settings import load, parse
+from tesp.settings import Settings, load, parse
 
 _ROOT = Path(__file__).parents[2]
 
@@ -16,6 +20,22 @@ def test_the_settings_file_of_a_fresh_clone_adds_only_the_bucket_of_the_examples
     assert [a.bucket for a in settings.staging.s3] == ["tesp-examples"]
     bare = settings.staging.model_copy(update={"s3": ()})
     assert settings.model_copy(update={"staging": bare}) == load(None, {})
+
+
+def _keys(model: type[BaseModel]) -> Iterator[str]:
+    """The names of all keys, of those in tables too."""
+    for name, field in model.model_fields.items():
+        yield name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _keys(kind)
+
+
+def test_the_settings_file_names_every_key() -> None:
+    words = set(re.findall(r"\w+", (_ROOT / "settings.toml").read_text()))
+    # What cannot be asked for yet stands in the document alone.
+    hidden = {"basic_auth", "oauth", "enable"}
+    assert set(_keys(Settings)) - hidden <= words
 
 
 def test_every_dependency_is_pinned_without_an_address() -> None:
