@@ -17,6 +17,7 @@ _GLOBAL = "global"
 # The TESP API's name for it, and ours.
 _CHOICES = ("FASTAPI_PROFILE", "TESP_ENV")
 _SECRETS = ".secrets.toml"
+_MERGE = "dynaconf_merge"
 # What a section holds, and what is none itself.
 _KEYS = frozenset(Settings.model_fields) | legacy.LEGACY_KEYS
 
@@ -82,21 +83,33 @@ def _merged(layers: list[dict[str, Any]]) -> dict[str, Any]:
     A table with `dynaconf_merge = false` takes the place of the one before it, and a list with
     "dynaconf_merge" in it goes after that one's items.
     """
-    from dynaconf import Dynaconf
     from dynaconf.utils import object_merge
 
     data: dict[str, Any] = {}
     for layer in layers:
         data = object_merge(data, layer, list_merge="shallow")
-    # For the marks in values: "@format {env[HOME]}/data".
+    return _filled_in(data)
+
+
+def _filled_in(data: dict[str, Any]) -> dict[str, Any]:
+    """With what stands for the marks in values: "@format {env[HOME]}/data"."""
+    from dynaconf import Dynaconf
+    from dynaconf.utils.parse_conf import DynaconfFormatError, DynaconfParseError
+
     source = Dynaconf(environments=False, envvar_prefix=False, core_loaders=[], loaders=[])
-    source.update(data, dotted_lookup=False)
-    return {key.lower(): _plain(value) for key, value in source.as_dict().items()}
+    try:
+        source.update(data, dotted_lookup=False)
+        return {key.lower(): _plain(value) for key, value in source.as_dict().items()}
+    except DynaconfFormatError as error:
+        raise SettingsError(f"a value cannot be filled in: {error} is not there") from None
+    except DynaconfParseError:
+        raise SettingsError("a value is none of the kind that its mark (@...) says") from None
 
 
 def _plain(value: Any) -> Any:
+    """Without dynaconf's types, and without marks of merges that found nothing to merge with."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _plain(inner) for key, inner in value.items() if key != _MERGE}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return [_plain(inner) for inner in value if inner != _MERGE]
     return value

@@ -28,5 +28,8 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise ValueError("this is no URL: its host or its port is wrong") from None
+        raise ValueError(
+            "this is no URL: its port is no number, or its password holds one of : / @ # ? "
+            "and not %3A %2F %40 %23 %3F"
+        ) from None
     return parts

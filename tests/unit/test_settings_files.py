@@ -88,6 +88,19 @@ def test_a_table_takes_the_place_of_the_inherited_one_where_it_says_so(files: Fi
     assert (server.name, server.port) == ("anew", 8000)
 
 
+def test_a_mark_of_a_merge_does_no_harm_where_nothing_is_inherited(files: Files) -> None:
+    text = """
+    [default.staging]
+    s3 = ["dynaconf_merge", { bucket = "one" }]
+    [default.store]
+    dynaconf_merge = true
+    kind = "mongodb"
+    """
+    settings = files.load(text)
+    assert settings.staging.s3[0].bucket == "one"
+    assert settings.store.kind == "mongodb"
+
+
 def test_the_name_of_a_section_is_read_in_any_case(files: Files) -> None:
     assert files.load(SECTIONS, TESP_ENV="CLUSTER").server.name == "cluster"
 
@@ -136,6 +149,21 @@ def test_a_section_goes_over_the_secrets_of_default(files: Files) -> None:
 def test_a_value_may_be_made_of_a_variable(files: Files, tmp_path: Path) -> None:
     text = '[default]\nserver.name = "@format of {env[PATH]}"\n'
     assert files.load(text).server.name.startswith("of /")
+
+
+def test_a_value_made_of_a_variable_that_is_not_there_is_refused_with_its_name(
+    files: Files,
+) -> None:
+    text = '[default]\npulsars = [{ name = "a", url = "@format {env[NO_SUCH_VARIABLE]}" }]\n'
+    assert "NO_SUCH_VARIABLE" in files.refused(text)
+    # A section that is not chosen asks for nothing.
+    assert files.load(f"{SECTIONS}\n[other]\nserver.name = '@format {{env[NO_SUCH]}}'")
+
+
+def test_a_mark_that_does_not_fit_its_value_is_refused_without_it(files: Files) -> None:
+    said = files.refused("[default]\nserver.port = '@int sesame'\n")
+    assert "its mark" in said
+    assert "sesame" not in said
 
 
 def test_a_variable_goes_over_the_section(files: Files) -> None:
