@@ -9,6 +9,7 @@ from tesp.runner import outputs, workspace
 from tesp.runner.execution import Ran, check_sources, open_streams
 from tesp.runner.failure import Ended, Failure
 from tesp.runner.files import Tree
+from tesp.runner.handover import hand_over
 from tesp.runner.layout import lay_out
 from tesp.runner.plan import (
     CANCELED,
@@ -50,7 +51,7 @@ class Attempt:
         self._watch.stop_clock()
         if self._ran:
             result = self._with_outputs(result)
-        if result.found and result.status != CANCELED:
+        if result.status != CANCELED:
             result = self._handed_over(result)
         return result._replace(
             executors=self._ended,
@@ -93,6 +94,10 @@ class Attempt:
     def _execute(self) -> None:
         self._watch.check()
         lay_out(self._plan)
+        if self._plan.fetches:
+            from tesp.runner.errands import fetch_all  # here: others start without it
+
+            fetch_all(self._plan.fetches, self._watch)
         check_sources(self._plan.mounts)
         self._runtime = self._choose()
         for index, executor in enumerate(self._plan.executors):
@@ -194,27 +199,20 @@ class Attempt:
         return result
 
     def _handed_over(self, result: Result) -> Result:
-        """The result when what was found lies where others, or we, take it from."""
-        if not self._plan.publish:
-            return result
-        found = result.found
+        """The result when what was found lies where others take it from, or was sent."""
+        made = result
 
-        def publish() -> None:
-            nonlocal found
-            from tesp.runner import published
+        def hand() -> None:
+            nonlocal made
+            made = hand_over(self._plan, result, self._watch)
 
-            found = published.publish(result.found)
-
-        handed = self._judged(publish)
-        result = result._replace(found=found)
+        handed = self._judged(hand)
         if handed.status == FINISHED:
-            return result
+            return made
         if result.status == FINISHED:
-            return result._replace(
-                status=handed.status, reason=handed.reason, message=handed.message
-            )
-        self._warnings.append("The outputs could not be published: %s" % handed.message)
-        return result
+            return made._replace(status=handed.status, reason=handed.reason, message=handed.message)
+        self._warnings.append("The outputs could not be handed over: %s" % handed.message)
+        return made
 
     def _command_failed(self) -> bool:
         return any(
