@@ -1,11 +1,16 @@
 """A real RabbitMQ of the tests' own: private node, cookie, ports and data, on 127.0.0.1 alone."""
 
+import asyncio
 import contextlib
 import dataclasses
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
+
+import aio_pika
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from tests.peers.room import PeerError, Room, answers, free_port
 
@@ -58,6 +63,19 @@ class RabbitmqServer:
                 if process.joinpath("comm").read_text() == "beam.smp\n" and self._is_ours(process):
                     os.kill(int(process.name), signal.SIGKILL)
         self._room.end()
+
+    def consumers(self, queue: str) -> int:
+        """How many listen to a queue; 0 too where there is none, or no broker."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, self._consumers(queue)).result()
+
+    async def _consumers(self, queue: str) -> int:
+        try:
+            async with await aio_pika.connect(self.url) as connection:
+                declared = await (await connection.channel()).declare_queue(queue, passive=True)
+                return declared.declaration_result.consumer_count or 0
+        except CONNECTION_EXCEPTIONS:
+            return 0
 
     @property
     def _room(self) -> Room:

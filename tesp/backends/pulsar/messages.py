@@ -7,7 +7,7 @@ what is sent is made here of typed values, and is ASCII.
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,10 +86,29 @@ def update_of(body: bytes) -> tuple[str, Status]:
         data = json.loads(body)
     except RecursionError as error:
         raise ValueError("no status of a job") from error
-    job_id = data.get("job_id") if isinstance(data, dict) else None
-    if not isinstance(job_id, str):
-        raise ValueError("no status of a job")  # noqa: TRY004 - of a message, not of a program
-    return job_id, wire.status_of(data)
+    if not isinstance(data, dict) or not all(is_it(data.get(k)) for k, is_it in _FIELDS.items()):
+        raise ValueError("no status of a job")
+    return data["job_id"], wire.status_of(data)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_list(value: object) -> bool:
+    names = value if isinstance(value, list) else []
+    return value is None or (value is names and all(isinstance(name, str) for name in names))
+
+
+_FIELDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("job_id", "status"), _is_word),
+    **dict.fromkeys(("stderr", "job_stdout", "job_stderr"), _is_text),
+    **dict.fromkeys(("metadata_directory_contents", "job_directory_contents"), _is_list),
+}
 
 
 def archive_text(archive: bytes) -> dict[str, str]:

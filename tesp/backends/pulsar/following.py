@@ -1,0 +1,249 @@
+"""One job of a Pulsar without REST as it is followed: by updates while they come, by questions
+when one is overdue, and by a look at the job itself where Pulsar may be wrong about it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+from tesp.backends import Ended, Seen
+from tesp.backends.pulsar import wire
+from tesp.backends.pulsar.control import Control
+from tesp.backends.pulsar.requests import Requests
+from tesp.backends.pulsar.updates import News, Updates
+from tesp.backends.pulsar.wire import Name, Status
+from tesp.errors import BackendUnavailable
+from tesp.runner.plan import CLAIM_FILE, Progress, Result
+from tesp.runner.report import Report
+from tesp.settings import PulsarSettings
+
+_FIRST_LOOK_SECONDS = 1.0
+_LONGEST_LOOK_SECONDS = 60.0
+_SHARE_OF_AGE = 0.2
+_ASK_SECONDS = 30.0
+_LONGEST_ASK_SECONDS = 300.0
+_ASK_AGAIN_SECONDS = 2.0
+# Pulsar notices the end of a job within its own polling interval. If it does not, it never will.
+_NOTICE_SECONDS = 15.0
+_TRIES_TO_POST = 2
+
+
+class Following:
+    """Tells of one job until it has ended. Pulsar is believed where it says that a job ended;
+    the job's own files are, where it says otherwise: after a restart it calls a job running, or
+    lost, for ever."""
+
+    def __init__(
+        self,
+        job: Name,
+        settings: PulsarSettings,
+        requests: Requests,
+        control: Control,
+        *,
+        silence_seconds: float,
+        is_canceled: Callable[[], bool],
+    ) -> None:
+        self._job, self._settings = job, settings
+        self._requests, self._control = requests, control
+        self._silence_seconds, self._is_canceled = silence_seconds, is_canceled
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._alive = self._clock()
+        self._ask_at, self._ask_pause = self._began, _ASK_AGAIN_SECONDS
+        self._look_at: float | None = None
+        self._status: Status | None = None
+        self._heartbeat: float | None = None
+        self._seen = Seen(Progress())
+        self._orphaned = self._fenced = False
+        self._absent = 0
+        self._result_since: float | None = None
+        self._away_since: float | None = None
+
+    async def items(self, updates: Updates) -> AsyncIterator[Seen | Ended]:
+        """What there is to tell, the last of it an Ended."""
+        if updates.expects(self._job.id):
+            # It was started here, and every update since then came here.
+            self._ask_at += _ASK_SECONDS
+        updates.expect(self._job.id)
+        with updates.follow(self._job.id) as news:
+            while True:
+                item = await self._next(news)
+                if item is not None:
+                    yield item
+                if isinstance(item, Ended):
+                    return
+
+    async def _next(self, news: News) -> Seen | Ended | None:
+        due = min(self._ask_at, self._ask_at if self._look_at is None else self._look_at)
+        status = await news.next(max(0.0, due - self._clock()))
+        try:
+            item = await (self._heard(status) if status else self._overdue())
+        except BackendUnavailable as error:
+            return self._out_of_reach(error)
+        self._away_since = None
+        return item
+
+    def _out_of_reach(self, error: BackendUnavailable) -> Ended | None:
+        """There was no answer: the job's silence meanwhile means nothing."""
+        now = self._clock()
+        if self._away_since is None:
+            self._away_since = now
+        self._alive, self._result_since = now, None
+        self._ask_at = now + min(_ASK_AGAIN_SECONDS + (now - self._away_since) / 10, _ASK_SECONDS)
+        if self._look_at is not None:
+            self._look_at = self._ask_at
+        give_up = self._settings.give_up_seconds
+        if now - self._away_since < give_up:
+            return None
+        return Ended(None, f"{error} The job was given up after {give_up:g} s.")
+
+    async def _heard(self, status: Status) -> Seen | Ended | None:
+        """Pulsar tells how the job stands."""
+        news = self._status is None or self._status.state != status.state
+        self._status = status
+        self._ask_pause = _ASK_SECONDS if news else min(2 * self._ask_pause, _LONGEST_ASK_SECONDS)
+        self._ask_at = self._clock() + self._ask_pause
+        if status.gone:
+            return await self._gone()
+        self._absent = 0
+        if status.state in wire.FINAL:
+            return await self._final(status)
+        if status.state == wire.LOST:
+            self._orphaned = True
+            return await self._look()
+        if status.state == wire.RUNNING and self._look_at is None:
+            self._look_at = self._clock() + _FIRST_LOOK_SECONDS
+            return self._first_seen()
+        waits = status.state in (wire.PREPROCESSING, wire.QUEUED)
+        if waits and self._is_canceled():
+            return Ended(None, "The job was canceled before it started.", started=False)
+        return None
+
+    def _first_seen(self) -> Seen | None:
+        """Where the node fetches first, only a look tells when the first executor starts."""
+        if self._settings.staging == "node":
+            return None
+        self._seen = Seen(Progress([], 0, time.time()))
+        return self._seen
+
+    async def _overdue(self) -> Seen | Ended | None:
+        """Nothing was heard, or something may have been lost."""
+        if self._look_at is not None and self._clock() >= self._look_at:
+            return await self._look()
+        await self._requests.find(self._job.manager)
+        await self._requests.ask(self._job)
+        self._ask_at = self._clock() + _ASK_AGAIN_SECONDS
+        return None
+
+    async def _gone(self) -> Ended | None:
+        """There is no such job: it was not set up yet, or it was removed."""
+        if not self._fenced:
+            await self._requests.fence(self._job.manager)
+            self._fenced = True
+        self._absent += 1
+        if self._absent > 2:
+            sentence = f"The Pulsar {self._settings.name} has no trace of the job."
+            return Ended(None, sentence, started=self._seen != Seen(Progress()))
+        # An answer on its way may be older than the setup.
+        await self._requests.ask(self._job)
+        return None
+
+    async def _final(self, status: Status) -> Seen | Ended | None:
+        """Pulsar says that it is over: the result, or why there is none."""
+        report = status.report()
+        if report and report.result:
+            return await self._ended(report.result, report, status)
+        if status.wrote(CLAIM_FILE) is False:
+            look = await self._control.look(self._job)
+            words = look.words or status.words()
+            sentence = f"The Pulsar {self._settings.name} could not start the job. {words}"
+            return Ended(None, sentence.strip(), started=False)
+        if status.state == wire.COMPLETE and status.returncode == 0:
+            # Started twice, perhaps on another node, this one left the job to the first.
+            self._orphaned = True
+        return await self._look()
+
+    async def _look(self) -> Seen | Ended | None:
+        """Ask the job itself."""
+        try:
+            look = await self._control.look(self._job)
+        finally:
+            now = self._clock()
+            pause = min(_SHARE_OF_AGE * (now - self._began), _LONGEST_LOOK_SECONDS)
+            self._look_at = now + max(_FIRST_LOOK_SECONDS, pause)
+        report = look.report or Report()
+        if report.result:
+            return await self._result(report.result, report)
+        if not look.there:
+            return await self._gone()
+        if self._status and self._status.state in wire.FINAL and not self._orphaned:
+            return Ended(None, self._sentence(self._status), tails=report.tails)
+        if report.heartbeat != self._heartbeat or self._waits():
+            self._heartbeat, self._alive = report.heartbeat, self._clock()
+        if self._clock() - self._alive > self._silence_seconds:
+            await self._requests.kill(self._job)
+            return Ended(None, self._silent(), tails=report.tails)
+        return self._changed(report)
+
+    def _waits(self) -> bool:
+        return self._status is None or self._status.state in (wire.PREPROCESSING, wire.QUEUED)
+
+    def _changed(self, report: Report) -> Seen | None:
+        seen = Seen(report.progress, report.tails)
+        if seen == self._seen or seen == Seen(Progress()):
+            return None
+        self._seen = seen
+        return seen
+
+    async def _result(self, result: Result, report: Report) -> Ended | None:
+        """There is a result, and Pulsar has not said so: it does soon, or never will."""
+        now = self._clock()
+        if self._result_since is None:
+            self._result_since = now
+        if self._status and self._status.state in wire.FINAL:
+            return await self._ended(result, report, self._status)
+        if self._orphaned or now - self._result_since > _NOTICE_SECONDS:
+            return Ended(await self._posted(result), tails=report.tails)
+        self._ask_at = now + _ASK_AGAIN_SECONDS
+        return None
+
+    async def _ended(self, result: Result, report: Report, status: Status) -> Ended:
+        """Pulsar has ended the job, and posted its outputs where it was to."""
+        if self._posts(result):
+            if status.state == wire.COMPLETE and not self._orphaned:
+                result = result._replace(sent=list(range(len(result.found))))
+            else:
+                result = await self._posted(result)
+        return Ended(result, tails=report.tails)
+
+    def _posts(self, result: Result) -> bool:
+        return self._settings.staging == "dispatcher" and result.sent is None
+
+    async def _posted(self, result: Result) -> Result:
+        """Have the outputs posted by another job: the job's own turn failed, or never comes."""
+        if not self._posts(result):
+            return result
+        everything = list(range(len(result.found)))
+        if not everything:
+            return result._replace(sent=[])
+        look = await self._control.look(self._job)
+        if look.send_url:
+            for _ in range(_TRIES_TO_POST):
+                if await self._control.collect(self._job, look.send_url):
+                    return result._replace(sent=everything)
+        sentence = f"The Pulsar {self._settings.name} could not post every output file."
+        return result._replace(sent=[], send_error=sentence)
+
+    def _sentence(self, status: Status) -> str:
+        code = "" if status.returncode is None else f", exit code {status.returncode}"
+        said = f" It said: {status.words()}" if status.words() else ""
+        return (
+            f"The job on the Pulsar {self._settings.name} ended without a result "
+            f"({status.state}{code}).{said}"
+        )
+
+    def _silent(self) -> str:
+        state = self._status.state if self._status else "nothing"
+        return (
+            f"The job on the Pulsar {self._settings.name} ended without a result: its runner has "
+            f"shown no sign of life for {self._silence_seconds:g} s, and Pulsar says {state}."
+        )
