@@ -3,7 +3,7 @@
 import sys
 from typing import Optional
 
-from tesp.runner import identity, orphans, workspace
+from tesp.runner import identity, orphans, siblings, workspace
 from tesp.runner.attempt import Attempt
 from tesp.runner.plan import FAILED, INTERNAL, Plan, Result
 from tesp.runner.watch import Watch
@@ -33,6 +33,8 @@ def once(in_foreground: bool = False) -> Optional[Result]:
         return _written(
             Result("", FAILED, reason=INTERNAL, message="The plan cannot be read: %r." % error)
         )
+    if in_foreground:
+        siblings.sweep_in_background()
     return _carry_out(plan, owner)
 
 

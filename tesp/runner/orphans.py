@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from typing import Callable, Dict, Optional
+from typing import Callable, Optional
 
 from tesp.runner import identity
 from tesp.runner.identity import OWNER_VARIABLE
@@ -101,7 +101,7 @@ def sweep(plan: Plan) -> None:
 
 def sweep_in_background(plan: Plan) -> None:
     """Sweep in a process of its own, unless this host was swept a moment ago."""
-    if plan.runtime.kind == "sandbox" or not _is_due(plan):
+    if plan.runtime.kind == "sandbox" or not is_due(plan.runtime.kind, _engine(plan)):
         return  # a sandbox dies with its runner
     if detached():
         try:
@@ -152,9 +152,9 @@ def _repeat(clean: Callable[[], None]) -> None:
         clean()
 
 
-def _is_due(plan: Plan) -> bool:
-    """Whether the last sweep of that engine is long enough ago; from now on it is not."""
-    stamp = _stamp(plan.runtime.kind, plan.runtime.environment)
+def is_due(kind: str, subject: str) -> bool:
+    """Whether the last sweep of that subject is long enough ago; from now on it is not."""
+    stamp = _stamp(kind, subject)
     if stamp is None:
         return False
     try:
@@ -162,13 +162,19 @@ def _is_due(plan: Plan) -> bool:
             return False
     except FileNotFoundError:
         pass
-    with open(stamp, "w"):
-        pass
-    return True
+    try:
+        with open(stamp, "w"):
+            return True
+    except OSError:
+        return False  # no room for a stamp: each start would sweep
 
 
-def _stamp(kind: str, environ: Dict[str, str]) -> Optional[str]:
-    engine = environ.get("DOCKER_HOST", os.environ.get("DOCKER_HOST", ""))
+def _engine(plan: Plan) -> str:
+    environ = plan.runtime.environment
+    return environ.get("DOCKER_HOST", os.environ.get("DOCKER_HOST", ""))
+
+
+def _stamp(kind: str, subject: str) -> Optional[str]:
     folder = os.path.join(os.environ.get("TMPDIR", "/tmp"), "tesp-%d" % os.geteuid())
     try:
         os.mkdir(folder, 0o700)
@@ -178,5 +184,5 @@ def _stamp(kind: str, environ: Dict[str, str]) -> Optional[str]:
     except OSError:
         return None
     return os.path.join(
-        folder, "swept." + kind + "".join(c if c.isalnum() else "_" for c in engine)[-100:]
+        folder, "swept." + kind + "".join(c if c.isalnum() else "_" for c in subject)[-100:]
     )

@@ -34,7 +34,7 @@ def discard(directories: Sequence[str]) -> int:
         if _holds(os.path.realpath(directory), here):
             print("%s is where this runs: it stays" % directory, file=sys.stderr)
             left.append(directory)
-        elif not _discarded(directory):
+        elif not discarded(directory):
             left.append(directory)
     return 1 if left else 0
 
@@ -52,7 +52,8 @@ def remove_tree(directory: str) -> bool:
     return not os.path.lexists(directory)
 
 
-def _discarded(directory: str) -> bool:
+def discarded(directory: str) -> bool:
+    """End what runs for a job, and remove its directory; False where something stays."""
     before = os.getcwd()
     try:
         os.chdir(os.path.join(directory, WORKSPACE))

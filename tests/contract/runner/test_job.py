@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ class JobDirectory:
     def command(self, *words: str, **options: object) -> subprocess.Popen[bytes]:
         """Start a command of the runner that lies here."""
         argv = [sys.executable, "-I", "-S", "../metadata/runner.pyz", *words]
-        given: dict[str, object] = {"env": {"PATH": os.environ["PATH"]}, **options}
+        environ = {"PATH": os.environ["PATH"], "TMPDIR": str(self.path.parents[1])}
+        given: dict[str, object] = {"env": environ, **options}
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             argv,
             cwd=self.path / "working",
@@ -235,3 +237,29 @@ def test_discard_never_takes_the_directory_that_it_runs_in(other: JobDirectory, 
     assert b"stays" in command.communicate(timeout=DEADLINE_SECONDS)[1]
     assert command.returncode == 1
     assert other.path.exists()
+
+
+def ended(other: JobDirectory, days: float) -> JobDirectory:
+    """The same, as a job left it that ended so many days ago."""
+    other.workspace.mkdir()
+    file = other.workspace / p.RESULT_FILE
+    file.write_text("{}")
+    os.utime(file, (time.time() - days * 86400,) * 2)
+    return other
+
+
+def test_a_job_removes_the_directories_of_jobs_that_ended_long_ago(
+    sandbox: Node, directory: JobDirectory, tmp_path: Path
+) -> None:
+    staging = tmp_path / "staging"
+    old = ended(JobDirectory(staging / "old"), 7.1)
+    young = ended(JobDirectory(staging / "young"), 6.9)
+    running = JobDirectory(staging / "running")
+    ready(directory).run(sandbox.plan(sandbox.shell("true")))
+    wait_for(lambda: not old.path.exists(), "the sweep")
+    later = ready(JobDirectory(staging / "later"))
+    (stamp,) = tmp_path.glob("tesp-*/swept.jobs*")
+    swept = stamp.stat().st_mtime_ns
+    later.run(sandbox.plan(sandbox.shell("true")))
+    assert stamp.stat().st_mtime_ns == swept
+    assert all(d.path.exists() for d in (young, running, directory, later))
