@@ -11,6 +11,7 @@ from tesp.api import problems
 from tesp.api.batches import Batches
 from tesp.api.dialects import Dialect, dialects
 from tesp.api.document import complete
+from tesp.api.files import Files
 from tesp.api.pages import page_routes
 from tesp.api.parts import Parts
 from tesp.api.resources import Resource
@@ -47,6 +48,8 @@ def build_api(parts: Parts) -> FastAPI:
     for dialect in both:
         api.router.routes.extend(_routes(dialect, Tasks(parts, dialect, waiting), service))
     api.router.routes.extend(_batch_routes(both[0], Batches(parts)))
+    if parts.files:
+        api.router.routes.extend(Files(parts.files).routes())
     api.router.routes.append(Route("/healthz", Resource(GET=service.health)))
     api.router.routes.extend(page_routes())
     problems.install(api)

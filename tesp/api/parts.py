@@ -6,8 +6,22 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from tesp.settings import ServerSettings
-from tesp.store import EventLog, TaskStore
+from tesp.staging.keys import Keys
+from tesp.staging.storages import Storages
+from tesp.store import EventLog, TaskStore, TransferStore
 from tesp.tes.rules import CheckUrl, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class FileParts:
+    """What it takes to move files for the jobs' own side: so many at once, and none for a peer
+    that is silent for so long."""
+
+    store: TransferStore
+    storages: Storages
+    keys: Keys
+    transfers: int
+    silence_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +29,7 @@ class Parts:
     """What the composition root hands in.
 
     `storage` gives the URL prefixes to advertise; `owner` names who makes a request, which is
-    always the same name while requests are not authenticated.
+    always the same name while requests are not authenticated. Without `files` no files are moved.
     """
 
     store: TaskStore
@@ -25,3 +39,4 @@ class Parts:
     check_url: CheckUrl
     storage: Callable[[], Sequence[str]]
     owner: Callable[[Request], str]
+    files: FileParts | None = None

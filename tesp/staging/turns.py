@@ -11,8 +11,8 @@ _SLICE_BYTES = 64 << 20
 class Turn:
     """One of the transfers at once. A large one steps back now and then while others wait."""
 
-    def __init__(self, turns: asyncio.Semaphore) -> None:
-        self._turns = turns
+    def __init__(self, turns: asyncio.Semaphore, slice_bytes: int = _SLICE_BYTES) -> None:
+        self._turns, self._slice_bytes = turns, slice_bytes
         self._held = False
 
     async def __aenter__(self) -> Self:
@@ -33,7 +33,7 @@ class Turn:
         async for chunk in chunks:
             yield chunk
             moved += len(chunk)
-            if moved >= _SLICE_BYTES and self._turns.locked():
+            if moved >= self._slice_bytes and self._turns.locked():
                 moved = 0
                 self._give()
                 await self._take()

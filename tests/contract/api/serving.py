@@ -10,7 +10,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from tesp.api import Parts, build_api
+from tesp.api import FileParts, Parts, build_api
 from tesp.errors import UnsupportedUrl
 from tesp.settings import ServerSettings
 from tesp.store import Change, EventLog, LeaseStore, Store, TaskStore
@@ -40,7 +40,12 @@ class Kept(TaskStore, EventLog, Protocol):
     """What of a store the API needs."""
 
 
-def api_over(store: Kept, urls: tuple[str, ...] = ("s3://",), **settings: Any) -> FastAPI:
+def api_over(
+    store: Kept,
+    urls: tuple[str, ...] = ("s3://",),
+    files: FileParts | None = None,
+    **settings: Any,
+) -> FastAPI:
     """The API over a store; it takes URLs that begin with one of `urls`."""
 
     def check_url(url: str, writing: bool, kind: str | None) -> None:
@@ -56,6 +61,7 @@ def api_over(store: Kept, urls: tuple[str, ...] = ("s3://",), **settings: Any) -
             check_url=check_url,
             storage=lambda: STORAGE,
             owner=lambda request: request.headers.get("x-test-owner", "anonymous"),
+            files=files,
         )
     )
 
