@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 
 from tesp.settings import LoggingSettings
 
+# Libraries that write out whole URLs, headers and documents, with the secrets in them; and
+# uvicorn, for the service tells of its start and end itself, once the whole of it is ready.
+_QUIET = ("httpx", "httpcore", "pymongo", "aiormq", "aio_pika", "uvicorn")
+
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -27,7 +31,5 @@ def configure_logging(settings: LoggingSettings) -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_JsonLines() if settings.output_json else plain)
     logging.basicConfig(level=settings.level, handlers=[handler], force=True)
-    # The server tells of its start and end itself, once the whole service is ready.
-    logging.getLogger("uvicorn").setLevel(
-        max(logging.WARNING, logging.getLevelName(settings.level))
-    )
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(settings.level)))
