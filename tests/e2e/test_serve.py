@@ -104,6 +104,8 @@ def test_the_settings_of_the_tesp_api_start_a_service_as_they_stand(
     server = start_server(**legacy)
     assert server.client.get("/service-info").status_code == 200
     assert not (server.data / "tesp.db").exists()
+    lines = [line for line in server.log.read_text().splitlines() if line.startswith("{")]
+    assert "INFO" in {json.loads(line)["level"] for line in lines}
 
 
 def test_variables_of_the_command_line_are_no_settings(tmp_path: Path) -> None:
