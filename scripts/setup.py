@@ -25,6 +25,8 @@ DEBIAN = {
     "/bin/busybox": "busybox-static",
     "docker-registry": "docker-registry",
     "rabbitmq-server": "rabbitmq-server",
+    "slurmctld": "slurm-wlm",
+    "slurmd": "slurm-wlm",
     "bowtie2": "bowtie2",
     "samtools": "samtools",
 }

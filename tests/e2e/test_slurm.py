@@ -1,0 +1,234 @@
+"""A Pulsar whose managers are partitions of a Slurm: a task there is a job in a queue.
+
+Executions are counted by the gate that each command passes: a second run would show.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.peers.gate import Gate
+from tests.peers.room import Room, wait_until
+from tests.peers.sites import Site, pulsar_site
+from tests.peers.slurm import SlurmCluster, SlurmPulsar
+from tests.peers.tesp_server import Document, TespServer
+
+CLASSES = [
+    {"manager": "small", "cpus": 1, "ram_gb": 0.512},
+    {"manager": "big", "cpus": 3, "ram_gb": 2.048},
+]
+SMALL = {"cpu_cores": 1, "ram_gb": 0.5}
+BIG = {"cpu_cores": 2, "ram_gb": 1.5}
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[SlurmCluster]:
+    with Room.temporary() as room:
+        yield SlurmCluster.boot(room)
+
+
+@pytest.fixture(scope="module")
+def pulsar(slurm: SlurmCluster) -> Iterator[SlurmPulsar]:
+    with Room.temporary() as room:
+        yield SlurmPulsar.before(slurm, room)
+
+
+@pytest.fixture(scope="module")
+def keys(pulsar: SlurmPulsar) -> dict[str, Any]:
+    """The settings of the Pulsar."""
+    reached = {"url": pulsar.url, "token": pulsar.token}
+    return {**reached, "classes": CLASSES, "control_manager": "_default_"}
+
+
+@pytest.fixture(scope="module")
+def site(
+    pulsar: SlurmPulsar, keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("slurm")
+    with pulsar_site("slurm", directory, pulsar, **keys).ended() as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def server(site: Site) -> TespServer:
+    return site.start()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(site: Site, slurm: SlurmCluster) -> Iterator[None]:
+    """After each test no job is in Slurm, no process on its node, no directory on the Pulsar."""
+    yield
+    slurm.wait_until_idle()
+    site.wait_until_clean()
+
+
+def shell(script: str, **fields: Any) -> Document:
+    return {"image": "debian:12", "command": ["bash", "-c", script], **fields}
+
+
+def job_of(slurm: SlurmCluster, task_id: str, state: str) -> str:
+    """Wait until the job of a task is in that state; its name in Slurm."""
+
+    def names() -> list[str]:
+        prefix = f"pulsar_{task_id}-"
+        return [n for n, s in slurm.queue().items() if n.startswith(prefix) and s == state]
+
+    wait_until(names, f"the job of {task_id} is {state}")
+    return names()[0]
+
+
+def exit_codes(task: Document) -> list[int]:
+    return [executor["exit_code"] for executor in task["logs"][-1]["logs"]]
+
+
+def test_a_task_gets_the_processors_and_the_memory_of_its_size_class(
+    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+) -> None:
+    tasks = {}
+    for manager, resources in (("small", SMALL), ("big", BIG)):
+        gate.hold(f"/{manager}")
+        asked = {"executors": [shell(gate.knock(f"/{manager}"))], "resources": resources}
+        tasks[manager] = server.submit(asked)
+    seen = {}
+    for manager, task_id in tasks.items():
+        gate.wait_for(f"/{manager}")
+        name = job_of(slurm, task_id, "RUNNING")
+        facts = slurm.facts(name)
+        inside = pulsar.seen_inside(name, "galaxy_slots", "galaxy_memory_mb")
+        seen[manager] = (facts["Partition"], facts["NumCPUs"], facts["MinMemoryNode"], *inside)
+        gate.release(f"/{manager}")
+    assert [server.wait(t)["state"] for t in tasks.values()] == ["COMPLETE", "COMPLETE"]
+    assert seen == {
+        "small": ("small", "1", "512M", "1", "512"),
+        "big": ("big", "3", "2G", "3", "2048"),
+    }
+
+
+def test_a_task_initializes_in_the_queue_and_runs_with_its_executor(
+    server: TespServer, slurm: SlurmCluster, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    with slurm.occupied():
+        task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+        job_of(slurm, task_id, "PENDING")
+        assert server.state(task_id) == "INITIALIZING"
+        assert server.get(task_id)["logs"][-1]["logs"] == []
+    gate.wait_for("/ran")
+    server.wait(task_id, "RUNNING")
+    gate.release("/ran")
+    assert server.wait(task_id)["state"] == "COMPLETE"
+
+
+def test_a_task_is_canceled_in_the_queue(
+    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+) -> None:
+    with slurm.occupied():
+        task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+        job_of(slurm, task_id, "PENDING")
+        server.cancel(task_id)
+        assert server.wait(task_id)["state"] == "CANCELED"
+        assert list(slurm.queue()) == ["others"]
+        assert pulsar.jobs() == []
+    assert gate.arrived("/ran") == 0
+
+
+def test_a_canceled_task_has_ended_on_its_node(
+    server: TespServer, slurm: SlurmCluster, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    script = f"trap '' TERM; {gate.knock('/ran')}; while :; do sleep 0.1; done"
+    task_id = server.submit({"executors": [shell(script)], "resources": SMALL})
+    gate.wait_for("/ran")
+    server.wait(task_id, "RUNNING")
+    gate.release("/ran")
+    server.cancel(task_id)
+    assert server.wait(task_id)["state"] == "CANCELED"
+    assert not [line for line in slurm.processes() if "trap" in line]
+
+
+def test_a_job_that_its_node_kills_is_a_system_error_that_says_so(
+    server: TespServer, slurm: SlurmCluster, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+    gate.wait_for("/ran")
+    slurm.kill(job_of(slurm, task_id, "RUNNING"))
+    task = server.wait(task_id)
+    assert task["state"] == "SYSTEM_ERROR", task
+    assert any("without a result" in line for line in task["logs"][0]["system_logs"]), task
+    assert gate.arrived("/ran") == 1
+
+
+def test_a_job_that_its_node_kills_is_run_again_where_retries_were_asked_for(
+    server: TespServer, slurm: SlurmCluster, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    retried = {**SMALL, "backend_parameters": {"max_retries": "1"}}
+    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": retried})
+    gate.wait_for("/ran")
+    slurm.kill(job_of(slurm, task_id, "RUNNING"))
+    gate.wait_for("/ran", 2)
+    gate.release("/ran")
+    task = server.wait(task_id)
+    assert task["state"] == "COMPLETE", task
+    assert len(task["logs"]) == 2
+    assert gate.arrived("/ran") == 2
+
+
+def test_a_job_that_an_operator_ends_is_a_system_error_that_says_so(
+    server: TespServer, slurm: SlurmCluster, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+    gate.wait_for("/ran")
+    slurm.end(job_of(slurm, task_id, "RUNNING"))
+    task = server.wait(task_id)
+    assert task["state"] == "SYSTEM_ERROR", task
+    assert any("from outside" in line for line in task["logs"][0]["system_logs"]), task
+    assert gate.arrived("/ran") == 1
+
+
+def test_a_node_fetches_and_sends_when_its_job_starts_however_long_it_waited(
+    site: Site, keys: dict[str, Any], slurm: SlurmCluster, gate: Gate
+) -> None:
+    server = site.start(pulsars=[{"name": "p", "runtime": "sandbox", "staging": "node", **keys}])
+    with slurm.occupied():
+        task_id = server.submit(
+            {
+                "inputs": [{"path": "/in", "url": f"{gate.url}/input"}],
+                "outputs": [{"path": "/o/x", "url": f"file://{site.files}/sent"}],
+                "executors": [shell("tr a-z A-Z </in >/o/x")],
+                "resources": SMALL,
+            }
+        )
+        job_of(slurm, task_id, "PENDING")
+        assert gate.arrived("/input") == 0
+    task = server.wait(task_id)
+    assert task["state"] == "COMPLETE", task
+    assert (site.files / "sent").read_text() == "OPEN /INPUT\n"
+
+
+@pytest.mark.parametrize("ends_meanwhile", [True, False])
+def test_a_job_goes_on_while_pulsar_is_dead_and_is_told_of_when_it_is_back(
+    server: TespServer,
+    slurm: SlurmCluster,
+    pulsar: SlurmPulsar,
+    gate: Gate,
+    ends_meanwhile: bool,
+) -> None:
+    gate.hold("/ran")
+    failing = shell(f"{gate.knock('/ran')}; exit 5", ignore_error=True)
+    task_id = server.submit({"executors": [failing, shell("echo on")], "resources": SMALL})
+    gate.wait_for("/ran")
+    name = job_of(slurm, task_id, "RUNNING")
+    pulsar.kill()
+    if ends_meanwhile:
+        gate.release("/ran")
+        wait_until(lambda: name not in slurm.queue(), "the job has ended")
+    pulsar.started()
+    gate.release("/ran")
+    task = server.wait(task_id)
+    assert task["state"] == "COMPLETE", task
+    assert exit_codes(task) == [5, 0]
+    assert gate.arrived("/ran") == 1
