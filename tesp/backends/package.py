@@ -17,9 +17,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED_HASH = (1).to_bytes(4, "little")
 # It may be started by a relative path, and goes to a workspace before it imports the rest.
 _START = """\
+import gc
 import os
 import sys
 
+gc.disable()  # nothing that is imported is garbage
 sys.path[0] = os.path.abspath(sys.path[0])
 
 from tesp.runner import __main__

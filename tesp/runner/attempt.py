@@ -1,7 +1,6 @@
 """One attempt: its executors one after another, then its outputs, then its result."""
 
 import os
-import sys
 import time
 from typing import Any, List, Optional
 
@@ -26,7 +25,7 @@ from tesp.runner.plan import (
     Result,
 )
 from tesp.runner.process import which
-from tesp.runner.streams import is_full
+from tesp.runner.streams import is_full, note
 from tesp.runner.watch import Watch
 
 FULL = "The disk of the workspace is full: ask for the room in resources.disk_gb, or write less."
@@ -76,7 +75,7 @@ class Attempt:
         except Failure as error:
             return made._replace(status=FAILED, reason=error.reason, message=error.message)
         except Exception as error:  # noqa: BLE001
-            _print_traceback()
+            _note_traceback()
             return made._replace(
                 status=FAILED,
                 reason=DISK_FULL if is_full(error) else INTERNAL,
@@ -231,7 +230,7 @@ class Attempt:
             problem = ownership.take(self._plan, self._plan.executors[0].image, self._engine)
             taken = not problem
         if problem:
-            print("files of another user stay: " + problem, file=sys.stderr)
+            note("files of another user stay: " + problem)
         if self._plan.publish:
             ownership.open_up(self._plan)
         return taken
@@ -242,7 +241,7 @@ def _disk_is_full() -> bool:
     return disk.f_bavail * disk.f_frsize < NEARLY_FULL_BYTES
 
 
-def _print_traceback() -> None:
+def _note_traceback() -> None:
     import traceback  # here: it costs the time of every start
 
-    traceback.print_exc()
+    note(traceback.format_exc())

@@ -1,11 +1,11 @@
 """The run of a workspace's plan: once, whoever asks for it, and how often."""
 
-import sys
 from typing import Optional
 
 from tesp.runner import identity, orphans, siblings, workspace
 from tesp.runner.attempt import Attempt
-from tesp.runner.plan import FAILED, INTERNAL, Plan, Result
+from tesp.runner.plan import DISK_FULL, FAILED, INTERNAL, Plan, Result
+from tesp.runner.streams import is_full, note
 from tesp.runner.watch import Watch
 
 
@@ -30,9 +30,9 @@ def once(in_foreground: bool = False) -> Optional[Result]:
             workspace.unpack_plan()
         plan = workspace.load_plan()
     except (OSError, KeyError, TypeError, ValueError) as error:
-        return _written(
-            Result("", FAILED, reason=INTERNAL, message="The plan cannot be read: %r." % error)
-        )
+        reason = DISK_FULL if is_full(error) else INTERNAL
+        message = "The plan cannot be read: %r." % error
+        return _written(Result("", FAILED, reason=reason, message=message))
     if in_foreground:
         siblings.sweep_in_background()
     return _carry_out(plan, owner)
@@ -62,5 +62,5 @@ def _written(result: Result) -> Result:
     try:
         workspace.write_result(result)
     except OSError as error:
-        print("the result cannot be written: %r" % error, file=sys.stderr)
+        note("the result cannot be written: %r" % error)
     return result

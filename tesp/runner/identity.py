@@ -44,10 +44,14 @@ def is_dead(owner: Owner, here: Owner) -> bool:
     return owner.namespace == here.namespace and start_of(owner.pid) != owner.start
 
 
+def is_here(owner: Owner, here: Owner) -> bool:
+    """Whether that process is, or was, one that can be seen and signalled from here."""
+    return (owner.boot, owner.namespace) == (here.boot, here.namespace)
+
+
 def lives(owner: Owner, here: Owner) -> bool:
     """Whether that process surely runs, on this very host."""
-    same_host = (owner.boot, owner.namespace) == (here.boot, here.namespace)
-    return same_host and start_of(owner.pid) == owner.start
+    return is_here(owner, here) and start_of(owner.pid) == owner.start
 
 
 def is_orphaned(label: str, here: Owner) -> bool:

@@ -22,12 +22,12 @@ def job(place: str) -> int:
         result = attempts.once(in_foreground=True)
         if result is None:
             _wait_for_other()
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is reported
         result = Result(
             "",
             FAILED,
             reason=DISK_FULL if is_full(error) else INTERNAL,
-            message="The runner could not start on %s: %s." % (os.uname().nodename, error),
+            message="The runner failed on %s: %s." % (os.uname().nodename, error),
         )
     seen = look()
     return _say(out, seen if seen.result is not None else seen._replace(result=result))

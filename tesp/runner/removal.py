@@ -7,11 +7,14 @@ import time
 from typing import Optional, Sequence
 
 from tesp.runner import identity, orphans, workspace
-from tesp.runner.plan import RESULT_FILE, Plan
+from tesp.runner.plan import CANCEL_FILE, RESULT_FILE, Plan
 from tesp.runner.process import kill
+from tesp.runner.report import heartbeat
 
 WORKSPACE = os.path.join("metadata", "tesp")  # of a job's directory
 PATIENCE_SECONDS = 40.0  # how long a runner that is told to end may take
+MISSED_BEATS, GRACE_SECONDS = 3, 2.0  # after which one that cannot be seen is dead
+UNKNOWN_BEAT_SECONDS = 5.0
 
 
 def remove() -> int:
@@ -19,7 +22,7 @@ def remove() -> int:
     plan = _plan()
     owner = workspace.claimant()
     if owner is not None and not os.path.exists(RESULT_FILE):
-        _end(owner)
+        _end(owner, plan)
     if plan is not None:
         orphans.remove(plan)
         orphans.make_ours(plan)
@@ -86,12 +89,29 @@ def _plan() -> Optional[Plan]:
         return None
 
 
-def _end(owner: identity.Owner) -> None:
-    """Tell a runner that lives on this host to end, and insist."""
+def _end(owner: identity.Owner, plan: Optional[Plan]) -> None:
+    """Tell a runner to end: one of this host is made to, one of another is waited for."""
     here = identity.current()
+    if identity.is_dead(owner, here):
+        return
+    if not identity.is_here(owner, here):
+        os.close(os.open(CANCEL_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        beat_seconds = UNKNOWN_BEAT_SECONDS if plan is None else plan.heartbeat_seconds
+        _wait_elsewhere(MISSED_BEATS * beat_seconds + GRACE_SECONDS)
+        return
     for number, seconds in ((signal.SIGTERM, PATIENCE_SECONDS), (signal.SIGKILL, 5.0)):
         until = time.monotonic() + seconds
         if identity.lives(owner, here):
             kill(owner.pid, number)
         while identity.lives(owner, here) and time.monotonic() < until:
             time.sleep(0.02)
+
+
+def _wait_elsewhere(still_seconds: float) -> None:
+    """Until there is a result, or no beat for so long, or patience ends."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    beat, seen = heartbeat(), time.monotonic()
+    while not os.path.exists(RESULT_FILE) and time.monotonic() < min(until, seen + still_seconds):
+        time.sleep(0.05)
+        if heartbeat() != beat:
+            beat, seen = heartbeat(), time.monotonic()

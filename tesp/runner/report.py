@@ -41,9 +41,18 @@ def look() -> Report:
     return Report(
         None if result is None else Result.from_json(result),
         Progress() if progress is None else Progress.from_json(progress),
-        _heartbeat(),
+        heartbeat(),
         _tails(),
     )
+
+
+def heartbeat() -> Optional[float]:
+    """When the runner of this workspace last said that it lives; None where it never did."""
+    try:
+        with open(HEARTBEAT_FILE, "rb") as file:
+            return float(file.read())
+    except (OSError, ValueError):
+        return None
 
 
 def report_line(report: Report, most: int = MOST_CHARACTERS) -> str:
@@ -109,14 +118,6 @@ def _cut(result: Result) -> Result:
 
 def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode("ascii")
-
-
-def _heartbeat() -> Optional[float]:
-    try:
-        with open(HEARTBEAT_FILE, "rb") as file:
-            return float(file.read())
-    except (OSError, ValueError):
-        return None
 
 
 def _tails() -> Dict[str, bytes]:

@@ -139,6 +139,19 @@ def test_a_workspace_that_cannot_be_made_is_reported(
     assert "metadata/tesp" in str(result.message)
 
 
+def test_a_job_on_a_full_disk_says_so_on_its_output(sandbox: Node, directory: JobDirectory) -> None:
+    directory.workspace.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", directory.workspace], check=True
+    )
+    try:
+        (directory.workspace / "full").write_bytes(bytes(65536 - 4096))
+        result = finished(directory.run(sandbox.plan(sandbox.shell("true"))))
+        assert (result.status, result.reason) == (p.FAILED, p.DISK_FULL)
+    finally:
+        subprocess.run(["umount", "-l", directory.workspace], check=True)
+
+
 def test_it_stays_in_the_session_and_the_group_of_who_started_it(
     sandbox: Node, directory: JobDirectory
 ) -> None:
@@ -228,6 +241,41 @@ def test_discard_ends_a_job_and_removes_its_directory(
     assert job.wait(DEADLINE_SECONDS) == 0
     assert not directory.path.exists()
     assert other.path.exists()
+
+
+def elsewhere(directory: JobDirectory) -> None:
+    """Make the claim of a job that of a machine which cannot be seen from here."""
+    file = directory.workspace / p.CLAIM_FILE
+    claim = json.loads(file.read_text())
+    file.write_text(json.dumps({**claim, "boot": "another", "host": "another"}))
+
+
+def test_a_runner_on_another_node_is_told_by_a_file_and_waited_for(
+    sandbox: Node, directory: JobDirectory, other: JobDirectory
+) -> None:
+    job = ready(directory).start(sandbox.plan(sandbox.shell(BUSY)))
+    wait_for(directory.tail, "the command")
+    elsewhere(directory)
+    (other.path / "metadata" / "runner.pyz").write_bytes(package.packed())
+    place = f"../../{directory.path.name}/metadata/tesp"
+    assert other.command("remove", place).wait(DEADLINE_SECONDS) == 0
+    assert directory.has_result()
+    assert finished(reported(job)).status == p.CANCELED
+
+
+def test_a_runner_on_another_node_that_is_silent_is_not_waited_for(
+    sandbox: Node, directory: JobDirectory, other: JobDirectory
+) -> None:
+    plan = sandbox.plan(sandbox.shell(BUSY), heartbeat_seconds=0.05)
+    job = ready(directory).start(plan)
+    wait_for(directory.tail, "the command")
+    elsewhere(directory)
+    job.kill()
+    job.wait()
+    (other.path / "metadata" / "runner.pyz").write_bytes(package.packed())
+    command = other.command("discard", f"../../{directory.path.name}")
+    assert command.wait(DEADLINE_SECONDS) == 0
+    assert not directory.path.exists()
 
 
 @pytest.mark.parametrize("place", ["..", "../..", "."])
