@@ -29,6 +29,8 @@ _MONGODB_VARIABLE = "TESP_TEST_MONGODB_URI"
 
 # Each brings fixtures of its own.
 _FIXTURES = (
+    "tests.peers.pulsar_fixtures",
+    "tests.peers.pulsar_amqp_fixtures",
     "tests.peers.staging_fixtures",
     "tests.peers.server_fixtures",
     "tests.peers.site_fixtures",

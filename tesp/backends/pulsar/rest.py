@@ -45,6 +45,8 @@ class RestPulsarClient:
                     f"The Pulsar {self._name} has no manager {manager}, or does not work: see its "
                     "app.yml, and manager or classes in the settings of this Pulsar."
                 )
+            if b'"version"' not in await self._head(answer, 4096):
+                raise self._stranger("another program")
 
     async def set_up(self, job: Name) -> None:
         """Make the directory of a job; one that is there stays."""
@@ -194,10 +196,13 @@ class RestPulsarClient:
         if answer.status in _AWAY:
             raise self._unavailable(f"it answers {answer.status}")
         if answer.status not in (200, 500):
-            raise BackendRefused(
-                f"What answers at {self._url} is no Pulsar ({answer.status}): see url in the "
-                f"settings of the Pulsar {self._name}."
-            )
+            raise self._stranger(f"it says {answer.status}")
+
+    def _stranger(self, how: str) -> BackendRefused:
+        return BackendRefused(
+            f"What answers at {self._url} is no Pulsar ({how}): see url in the settings of the "
+            f"Pulsar {self._name}."
+        )
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

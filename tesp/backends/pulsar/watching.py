@@ -26,7 +26,6 @@ _STREAMS = ("stdout", "stderr")
 _HURRY_SECONDS = 0.003
 _SHORTEST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
-# A job that ends in less than this is not looked into while it runs: there is no file yet.
 _FIRST_LOOK_SECONDS = 0.15
 _PROGRESS_SECONDS = 0.25
 _TAILS_SECONDS = 1.0
@@ -150,10 +149,15 @@ class Watching:
             look = self._doubtful() and self._is_due("result", _TAILS_SECONDS)
             if look and (ended := await self._result(status)):
                 return ended
-        now = self._clock()
-        if now - self._alive > self._silence_seconds:
+        if await self._is_silent():
             return Ended(None, self._silent(status), tails=self._seen.tails)
         return seen
+
+    async def _is_silent(self) -> bool:
+        """Whether there was no sign of life for too long, and is none now."""
+        if self._clock() - self._alive > self._silence_seconds:
+            self._take(await self._read(HEARTBEAT_FILE))
+        return self._clock() - self._alive > self._silence_seconds
 
     def _silent(self, status: Status | None) -> str:
         state = status.state if status else "nothing that can be read"
@@ -165,8 +169,10 @@ class Watching:
         )
 
     async def _news(self) -> Seen | None:
-        if self._clock() - self._began < _FIRST_LOOK_SECONDS and not self._suspected:
-            return None
+        if not self._due and not self._suspected:
+            # A job that ends in less time is not looked into: its files are not there yet.
+            first = self._clock() + _FIRST_LOOK_SECONDS
+            self._due = {what: first for what in ("progress", "tails", "heartbeat")}
         progress = await self._progress()
         seen = Seen(progress, await self._tails(progress))
         if self._is_due("heartbeat", _HEARTBEAT_SECONDS):
@@ -222,7 +228,7 @@ class Watching:
         now = self._clock()
         if now < self._due.get(what, 0.0):
             return False
-        self._due[what] = now + max(seconds, 0.02 * (now - self._began))
+        self._due[what] = now + max(seconds, min(_HEARTBEAT_SECONDS, 0.02 * (now - self._began)))
         return True
 
 

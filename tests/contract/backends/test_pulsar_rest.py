@@ -1,0 +1,352 @@
+"""A Pulsar over REST: what it says of a job, and what is true nevertheless."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from tesp.backends import Ended, Seen
+from tesp.errors import BackendRefused, BackendUnavailable
+from tesp.runner.plan import FINISHED, Output
+from tesp.tes.needs import Needs
+from tests.contract.backends.harness import ROOT, SANDBOX, Attempt, RestHarness, pieces
+from tests.peers.gate import Gate
+from tests.peers.pulsar import PulsarServer
+from tests.peers.pulsar_fixtures import MakePulsar
+from tests.peers.room import Room, free_port, wait_until
+
+SILENCE_SECONDS = 3.0
+
+
+@pytest.fixture(scope="module")
+def mortal_pulsar() -> Iterator[PulsarServer]:
+    """A Pulsar that may be killed."""
+    with Room.temporary() as room:
+        yield PulsarServer.boot(room)
+
+
+@pytest.fixture
+def own_pulsar(mortal_pulsar: PulsarServer) -> PulsarServer:
+    """The same, which is up."""
+    return mortal_pulsar if mortal_pulsar.is_up() else mortal_pulsar.started()
+
+
+@pytest.fixture
+async def own(own_pulsar: PulsarServer) -> AsyncIterator[Attempt]:
+    """An attempt on it; a job that is silent for SILENCE_SECONDS is dead."""
+    harness = RestHarness(own_pulsar, SANDBOX)
+    backend = harness.opened(SILENCE_SECONDS)
+    yield Attempt(harness, backend)
+    await backend.close()
+
+
+@pytest.fixture
+async def attempt(pulsar: PulsarServer) -> AsyncIterator[Attempt]:
+    """An attempt on the Pulsar of all tests."""
+    harness = RestHarness(pulsar, SANDBOX)
+    backend = harness.opened()
+    yield Attempt(harness, backend)
+    await backend.close()
+
+
+async def follow(attempt: Attempt) -> Ended:
+    """Follow an attempt while the test does other things."""
+    return await attempt.end()
+
+
+async def test_a_job_ends_with_its_result_although_pulsar_was_killed_meanwhile(
+    own_pulsar: PulsarServer, own: Attempt, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    await own.prepare()
+    script = f"{gate.knock('/ran')}; echo through; echo 1 >/o/out; exit 5"
+    await own.submit(own.plan(script, outputs=[Output("/o/out")]))
+    gate.wait_for("/ran")
+    following = asyncio.create_task(follow(own))
+    await asyncio.to_thread(own_pulsar.kill)
+    gate.release("/ran")
+    result = own.harness.place(own.job) / "result.json"
+    await asyncio.to_thread(wait_until, result.exists, "a result")
+    await asyncio.to_thread(own_pulsar.started)
+    ended = await following
+    assert ended.result is not None
+    assert [e.exit_code for e in ended.result.executors] == [5]
+    assert ended.tails["0.stdout"] == b"through\n"
+    assert await own.outputs(ended.result) == {"/o/out": b"1\n"}
+    await own.backend.clean(own.job)
+    assert not own.remains()
+
+
+async def test_a_job_goes_on_while_pulsar_is_killed_and_started_again(
+    own_pulsar: PulsarServer, own: Attempt, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    await own.start(f"{gate.knock('/ran')}; echo through")
+    gate.wait_for("/ran")
+    await asyncio.to_thread(own_pulsar.kill)
+    await asyncio.to_thread(own_pulsar.started)
+    following = asyncio.create_task(follow(own))
+    gate.release("/ran")
+    ended = await following
+    assert ended.tails["0.stdout"] == b"through\n"
+    assert gate.arrived("/ran") == 1
+
+
+async def test_another_backend_object_finds_what_ended_while_pulsar_was_away(
+    own_pulsar: PulsarServer, own: Attempt, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    await own.start(f"{gate.knock('/ran')}; echo through")
+    gate.wait_for("/ran")
+    await asyncio.to_thread(own_pulsar.kill)
+    gate.release("/ran")
+    result = own.harness.place(own.job) / "result.json"
+    await asyncio.to_thread(wait_until, result.exists, "a result")
+    await asyncio.to_thread(own_pulsar.started)
+    other = own.harness.opened()
+    assert (await own.end(other)).tails["0.stdout"] == b"through\n"
+    await other.close()
+
+
+async def test_a_job_that_died_while_pulsar_was_away_is_seen_to_be_dead(
+    own_pulsar: PulsarServer, own: Attempt, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    await own.start(gate.knock("/ran"))
+    gate.wait_for("/ran")
+    await asyncio.to_thread(own_pulsar.kill)
+    kill_job(own)
+    await asyncio.to_thread(own_pulsar.started)
+    ended = await own.end()
+    assert (ended.result, ended.started) == (None, True)
+    assert "no sign of life" in ended.reason
+    assert "running" in ended.reason
+
+
+def kill_job(attempt: Attempt) -> None:
+    """The whole job goes, as when its node does: script, runner and all."""
+    claim = json.loads((attempt.harness.place(attempt.job) / "claim").read_text())
+    stat = Path(f"/proc/{claim['pid']}/stat").read_text()
+    parent = int(stat.rpartition(")")[2].split()[1])
+    for process in (parent, claim["pid"]):
+        os.kill(process, signal.SIGKILL)
+
+
+async def test_a_slow_job_with_a_heartbeat_is_not_taken_for_dead(
+    own_pulsar: PulsarServer, own: Attempt, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    await own.prepare()
+    await own.submit(own.plan(f"{gate.knock('/ran')}; echo through"))
+    gate.wait_for("/ran")
+    other = own.harness.opened(1.0)
+    following = asyncio.create_task(own.end(other))
+    beat = own.harness.place(own.job) / "heartbeat"
+    before = beat.read_text()
+    await asyncio.to_thread(
+        wait_until, lambda: float(beat.read_text()) > float(before) + 3, "beats"
+    )
+    assert not following.done(), following.result()
+    gate.release("/ran")
+    assert (await following).tails["0.stdout"] == b"through\n"
+    await other.close()
+
+
+async def test_a_watch_waits_for_a_pulsar_that_is_stopped_for_a_while(
+    own_pulsar: PulsarServer, own: Attempt, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    await own.start(f"{gate.knock('/ran')}; echo through")
+    watching = own.backend.watch(own.job)
+    async for seen in watching:
+        if isinstance(seen, Seen) and seen.progress.running == 0:
+            break
+    await asyncio.to_thread(own_pulsar.stop)
+    with pytest.raises(BackendUnavailable, match=r"here at .* out of reach"):
+        await own.backend.check()
+    for call in (own.backend.cancel, own.backend.clean):
+        with pytest.raises(BackendUnavailable):
+            await call(own.job)
+    await asyncio.to_thread(own_pulsar.started)
+    await own.backend.check()
+    gate.release("/ran")
+    ended = [seen async for seen in watching][-1]
+    assert isinstance(ended, Ended)
+    assert ended.result is not None
+    await own.backend.clean(own.job)
+
+
+async def test_a_job_is_given_up_when_its_pulsar_stays_away(
+    own_pulsar: PulsarServer, gate: Gate
+) -> None:
+    harness = RestHarness(own_pulsar, SANDBOX, give_up_seconds=0.5)
+    backend = harness.opened()
+    gate.hold("/ran")
+    attempt = await Attempt(harness, backend).start(gate.knock("/ran"))
+    gate.wait_for("/ran")
+    await asyncio.to_thread(own_pulsar.kill)
+    ended = await attempt.end()
+    assert (ended.result, ended.started) == (None, True)
+    assert "given up after 0.5 s" in ended.reason
+    await backend.close()
+
+
+async def test_a_job_whose_directory_is_lost_is_told_as_dead(own: Attempt, gate: Gate) -> None:
+    gate.hold("/ran")
+    await own.start(gate.knock("/ran"))
+    gate.wait_for("/ran")
+    shutil.rmtree(own.harness.directory(own.job))
+    ended = await own.end()
+    assert (ended.result, ended.started) == (None, True)
+    assert "lost" in ended.reason
+
+
+async def test_a_job_that_is_lost_before_its_start_is_refused(own: Attempt) -> None:
+    await own.prepare()
+    other = own.harness.opened()
+    shutil.rmtree(own.harness.directory(own.job))
+    with pytest.raises(BackendRefused, match="lost the job before its start"):
+        await other.submit(own.job, own.plan("true"))
+    await other.close()
+
+
+async def test_a_job_that_was_never_submitted_is_told_as_such_and_stays_so(
+    own: Attempt, gate: Gate
+) -> None:
+    await own.prepare()
+    backend = own.harness.opened(0.5)
+    ended = await own.end(backend)
+    assert (ended.result, ended.started) == (None, False)
+    await own.submit(own.plan(gate.knock("/ran")))
+    assert (await own.result()).executors == []
+    assert gate.arrived("/ran") == 0
+    await backend.close()
+
+
+async def test_a_job_whose_interpreter_is_missing_never_started(pulsar: PulsarServer) -> None:
+    harness = RestHarness(pulsar, SANDBOX, python="/no/such/python3")
+    backend = harness.opened()
+    attempt = await Attempt(harness, backend).start("true")
+    ended = await attempt.end()
+    assert (ended.result, ended.started) == (None, False)
+    assert "exit code 127" in ended.reason
+    assert "/no/such/python3: No such file or directory" in ended.reason
+    await backend.clean(attempt.job)
+    await backend.close()
+
+
+async def test_a_wrong_token_is_refused_and_never_told(
+    pulsar: PulsarServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    harness = RestHarness(pulsar, SANDBOX, token=SecretStr("wr0ng+t0ken"))
+    backend = harness.opened()
+    with pytest.raises(BackendRefused, match="set its private_token as token") as refused:
+        await backend.check()
+    with pytest.raises(BackendRefused):
+        await backend.prepare("t-1", 1, Needs())
+    await backend.close()
+    nobody = RestHarness(
+        PulsarServer(free_port(), "", "", 0), SANDBOX, token=SecretStr("wr0ng+t0ken")
+    ).opened()
+    with pytest.raises(BackendUnavailable) as away:
+        await nobody.check()
+    await nobody.close()
+    for error in (refused.value, away.value):
+        assert "wr0ng" not in "".join(traceback.format_exception(error))
+    assert "wr0ng" not in caplog.text
+
+
+async def test_an_unknown_manager_is_refused_with_the_setting_to_mend(
+    pulsar: PulsarServer,
+) -> None:
+    backend = RestHarness(pulsar, SANDBOX, manager="gpu").opened()
+    with pytest.raises(BackendRefused, match="no manager gpu"):
+        await backend.check()
+    with pytest.raises(BackendRefused, match="no manager gpu"):
+        await backend.prepare("t-1", 1, Needs())
+    await backend.close()
+
+
+async def test_what_is_no_pulsar_is_refused(pulsar: PulsarServer, gate: Gate) -> None:
+    for url in (gate.url, f"{pulsar.url}/elsewhere"):
+        backend = RestHarness(pulsar, SANDBOX, url=url).opened()
+        with pytest.raises(BackendRefused, match="is no Pulsar"):
+            await backend.check()
+        await backend.close()
+
+
+async def test_jobs_go_to_the_manager_of_their_size(make_pulsar: MakePulsar) -> None:
+    kind = {"type": "queued_python"}
+    pulsar = make_pulsar(managers={"small": kind, "large": kind}).started()
+    classes = [
+        {"manager": "large", "cpus": 8, "ram_gb": 32},
+        {"manager": "small", "cpus": 1, "ram_gb": 2},
+    ]
+    harness = RestHarness(pulsar, SANDBOX, classes=classes)
+    backend = harness.opened()
+    await backend.check()
+    small = await backend.prepare("s-1", 1, Needs(cpus=1, ram_bytes=10**9))
+    large = await backend.prepare("l-1", 1, Needs(cpus=1, ram_bytes=3 * 10**9))
+    assert (small.place, large.place) == ("small/s-1.1", "large/l-1.1")
+    attempt = Attempt(harness, backend)
+    attempt.job = await backend.prepare(attempt.handle, 1, Needs(cpus=2))
+    await attempt.submit(attempt.plan("true"))
+    assert (await attempt.result()).status == FINISHED
+    await backend.close()
+
+
+async def test_polls_are_answered_while_uploads_are_slow(attempt: Attempt, gate: Gate) -> None:
+    slow = [await Attempt(attempt.harness, attempt.backend).prepare() for _ in range(4)]
+    go_on = asyncio.Event()
+
+    async def dripping() -> AsyncIterator[bytes]:
+        yield b"first"
+        await go_on.wait()
+        yield b"last"
+
+    async def upload(one: Attempt) -> int:
+        workspace = one.backend.workspace(one.job)
+        assert workspace
+        return await workspace.write(f"{ROOT}/slow", dripping())
+
+    uploads = [asyncio.create_task(upload(one)) for one in slow]
+    await attempt.prepare()
+    await attempt.backend.submit(attempt.job, attempt.plan("echo through", mounts=[]))
+    assert (await attempt.end()).tails["0.stdout"] == b"through\n"
+    assert not any(one.done() for one in uploads)
+    go_on.set()
+    assert await asyncio.gather(*uploads) == [9] * 4
+    for one in (*slow, attempt):
+        await one.backend.clean(one.job)
+
+
+async def test_an_upload_that_pulsar_does_not_live_to_see_is_an_outage(
+    own_pulsar: PulsarServer, own: Attempt
+) -> None:
+    await own.prepare()
+
+    killing: list[asyncio.Task[None]] = []
+
+    async def cut() -> AsyncIterator[bytes]:
+        yield b"x" * 65536
+        killing.append(asyncio.create_task(asyncio.to_thread(own_pulsar.kill)))
+        while True:
+            yield b"x" * 65536
+
+    workspace = own.backend.workspace(own.job)
+    assert workspace
+    with pytest.raises(BackendUnavailable):
+        await workspace.write(f"{ROOT}/file", cut())
+    await killing[0]
+    await asyncio.to_thread(own_pulsar.started)
+    assert await workspace.write(f"{ROOT}/file", pieces(b"whole")) == 5
+    await own.submit(own.plan("cat /o/file"))
+    assert (await own.end()).tails["0.stdout"] == b"whole"
