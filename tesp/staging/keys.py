@@ -35,7 +35,8 @@ class Keys:
 
     def is_valid(self, task_id: str, number: int, path: str, key: str) -> bool:
         """Whether a key is this path's."""
-        return hmac.compare_digest(self.key(task_id, number, path).encode(), key.encode())
+        good = self.key(task_id, number, path)
+        return hmac.compare_digest(good.encode(), key.encode(errors="replace"))
 
 
 def input_path(index: int, name: str = "") -> str:
