@@ -55,6 +55,11 @@ class AmqpPulsarServer(PulsarServer):
         facts = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
         return cls(**facts, broker=broker, manager=manager, hybrid=hybrid).started()
 
+    def __post_init__(self) -> None:
+        # Another process makes it again from JSON.
+        if isinstance(self.broker, dict):
+            object.__setattr__(self, "broker", RabbitmqServer(**self.broker))
+
     @property
     def setup_queue(self) -> str:
         """Where it takes jobs from."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -191,7 +192,8 @@ class Broker:
             queue = await channel.declare_queue(name, durable=True)
             await queue.bind(exchange, name)
             if name in self._listened:
-                await queue.consume(self._receive)
+                # All goes to who came last, should another still be there.
+                await queue.consume(self._receive, arguments={"x-priority": time.time_ns() // 1000})
         return _Opened(connection, exchange, ended)
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:

@@ -48,6 +48,8 @@ class AmqpPulsar:
         self._broker = broker_of(settings, self._updates)
         self._requests = Requests(settings, self._broker, self._updates)
         self._control = Control(settings, self._requests, self._updates)
+        self._fresh: set[str] = set()
+        self._sent: set[str] = set()
         self._canceled: set[str] = set()
         self._ended: set[str] = set()
 
@@ -71,6 +73,7 @@ class AmqpPulsar:
     async def prepare(self, handle: str, epoch: int, needs: Needs) -> Job:
         """A name: the directory is made with the start of the job."""
         job = Name.of(wire.manager_for(self._settings, needs), handle, epoch)
+        self._fresh.add(job.id)
         return Job(handle, job.place)
 
     def workspace(self, job: Job) -> None:
@@ -78,9 +81,9 @@ class AmqpPulsar:
         return
 
     async def submit(self, job: Job, plan: Plan) -> None:
-        """Send the runner with its plan. It starts when Pulsar is there."""
+        """Send the runner with its plan, once. It starts when Pulsar is there."""
         name = Name.at(job.place)
-        if name.id in self._canceled:
+        if name.id in self._canceled or await self._was_sent(name):
             return
         plan, staging = self._shared_out(plan)
         texts = messages.archive_text(package.with_plan(plan))
@@ -89,8 +92,20 @@ class AmqpPulsar:
         staging = Staging(texts, staging.fetches, staging.send_url)
         line = command.decoded(command.run_line(self._settings.python))
         params = wire.submit_params(self._settings, plan.limits)
-        self._updates.expect(name.id)
+        self._fresh.discard(name.id)
+        self._updates.expect(name.id, begins=True)
         await self._requests.run(name, line, params, staging)
+        self._sent.add(name.id)
+
+    async def _was_sent(self, job: Name) -> bool:
+        """Whether a job is on its way, or there. Two messages about one job, taken one right
+        after the other, would have Pulsar start it twice in the same place."""
+        if job.id in self._fresh:
+            return False
+        if job.id in self._sent:
+            return True
+        with self._updates.follow(job.id) as news:
+            return not (await self._requests.standing(job, news)).gone
 
     def _shared_out(self, plan: Plan) -> tuple[Plan, Staging]:
         """What the runner has to do, and what Pulsar."""
@@ -158,13 +173,13 @@ class AmqpPulsar:
     async def clean(self, job: Job) -> None:
         """Remove the directory: at once, or soon and with others where the job has ended well."""
         name = Name.at(job.place)
-        if name.id in self._ended:
+        if name.id in self._ended and name.id not in self._canceled:
             self._control.discard_soon(name)
         else:
             await self._clean_now(name)
         self._updates.forget(name.id)
-        self._ended.discard(name.id)
-        self._canceled.discard(name.id)
+        for known in (self._fresh, self._sent, self._ended, self._canceled):
+            known.discard(name.id)
 
     async def _clean_now(self, job: Name) -> None:
         with self._updates.follow(job.id) as news:

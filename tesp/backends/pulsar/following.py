@@ -60,8 +60,7 @@ class Following:
 
     async def items(self, updates: Updates) -> AsyncIterator[Seen | Ended]:
         """What there is to tell, the last of it an Ended."""
-        if updates.expects(self._job.id):
-            # It was started here, and every update since then came here.
+        if updates.heard_all(self._job.id):
             self._ask_at += _ASK_SECONDS
         updates.expect(self._job.id)
         with updates.follow(self._job.id) as news:
@@ -153,14 +152,22 @@ class Following:
         if report and report.result:
             return await self._ended(report.result, report, status)
         if status.wrote(CLAIM_FILE) is False:
-            look = await self._control.look(self._job)
-            words = look.words or status.words()
-            sentence = f"The Pulsar {self._settings.name} could not start the job. {words}"
-            return Ended(None, sentence.strip(), started=False)
+            return await self._not_started(status)
         if status.state == wire.COMPLETE and status.returncode == 0:
             # Started twice, perhaps on another node, this one left the job to the first.
             self._orphaned = True
         return await self._look()
+
+    async def _not_started(self, status: Status) -> Seen | Ended | None:
+        """The runner never came to its claim, and Pulsar, or the shell, may know why."""
+        look = await self._control.look(self._job)
+        if look.report and look.report.heartbeat is not None:
+            # Pulsar has started it twice, and speaks of the one that failed.
+            self._orphaned = True
+            return await self._look()
+        words = look.words or status.words()
+        sentence = f"The Pulsar {self._settings.name} could not start the job. {words}"
+        return Ended(None, sentence.strip(), started=False)
 
     async def _look(self) -> Seen | Ended | None:
         """Ask the job itself."""

@@ -61,6 +61,7 @@ class Updates:
     def __init__(self, name: str) -> None:
         self._name = name
         self._expected: dict[str, Status | None] = {}
+        self._heard: set[str] = set()
         self._followers: dict[str, list[News]] = {}
 
     def take(self, body: bytes) -> None:
@@ -84,13 +85,15 @@ class Updates:
         for news in self._followers.get(job_id, ()):
             news.add(status)
 
-    def expect(self, job_id: str) -> None:
-        """Keep what comes about a job until it is followed."""
+    def expect(self, job_id: str, *, begins: bool = False) -> None:
+        """Keep what comes about a job until it is followed. `begins`: nothing came before."""
         self._expected.setdefault(job_id, None)
+        if begins:
+            self._heard.add(job_id)
 
-    def expects(self, job_id: str) -> bool:
-        """Whether nothing about this job was dropped since it is expected."""
-        return job_id in self._expected
+    def heard_all(self, job_id: str) -> bool:
+        """Whether whatever there was about a job has come here."""
+        return job_id in self._heard
 
     def knows(self, job_id: str) -> bool:
         """Whether Pulsar has told of a job that was expected."""
@@ -99,9 +102,11 @@ class Updates:
     def forget(self, job_id: str) -> None:
         """Nobody wants to know of a job any more."""
         self._expected.pop(job_id, None)
+        self._heard.discard(job_id)
 
     def stir(self) -> None:
         """Updates may have been lost."""
+        self._heard.clear()
         for followers in self._followers.values():
             for news in followers:
                 news.stir()
