@@ -99,6 +99,10 @@ def pulsar_backend(settings: Settings, pulsar: PulsarSettings) -> Backend:
         user=pulsar.user,
         network=pulsar.network,
     )
+    if pulsar.amqp_url is not None and pulsar.url is not None:
+        from tesp.backends.pulsar.hybrid_backend import HybridPulsar
+
+        return HybridPulsar(pulsar, runtime)
     if pulsar.amqp_url is not None:
         from tesp.backends.pulsar.amqp_backend import AmqpPulsar
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from tesp.backends import Backend, Job
 from tesp.backends.pulsar.amqp_backend import AmqpPulsar
+from tesp.backends.pulsar.hybrid_backend import HybridPulsar
 from tesp.runner.plan import Fetch, Found, Plan, Runtime
 from tesp.settings import PulsarSettings
+from tests.contract.backends.harness import RestHarness
 from tests.peers.files_server import FilesServer
 from tests.peers.pulsar_amqp import AmqpPulsarServer
 
@@ -55,3 +57,15 @@ class AmqpHarness:
     async def content(self, backend: Backend, job: Job, found: Found) -> bytes:
         """As it was sent."""
         return self.files.sent(job.handle, found.output, found.size, found.name).read_bytes()
+
+
+class HybridHarness(RestHarness):
+    """Jobs of a Pulsar over AMQP, their files over REST."""
+
+    def __init__(self, pulsar: AmqpPulsarServer, runtime: Runtime, **settings: Any) -> None:
+        amqp = {"amqp_url": pulsar.broker.url, "manager": pulsar.manager}
+        super().__init__(pulsar, runtime, **amqp, **settings)
+
+    def opened(self, silence_seconds: float = 60.0) -> HybridPulsar:
+        """A connection of its own."""
+        return HybridPulsar(self.settings, self.runtime, silence_seconds=silence_seconds)

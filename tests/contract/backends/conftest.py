@@ -7,7 +7,7 @@ import pytest
 
 from tesp.backends import Backend
 from tesp.runner.plan import Runtime
-from tests.contract.backends.amqp_harness import AmqpHarness
+from tests.contract.backends.amqp_harness import AmqpHarness, HybridHarness
 from tests.contract.backends.harness import SANDBOX, Attempt, Harness, LocalHarness, RestHarness
 from tests.peers.docker_engine import DockerEngine
 
@@ -28,17 +28,15 @@ def _pulsar_amqp(request: pytest.FixtureRequest, runtime: Runtime) -> Harness:
     return AmqpHarness(request.getfixturevalue("amqp_pulsar"), files, runtime)
 
 
-def _pulsar_amqp_node(request: pytest.FixtureRequest, runtime: Runtime) -> Harness:
-    files = request.getfixturevalue("files_server")
-    pulsar = request.getfixturevalue("amqp_pulsar")
-    return AmqpHarness(pulsar, files, runtime, staging="node")
+def _pulsar_hybrid(request: pytest.FixtureRequest, runtime: Runtime) -> Harness:
+    return HybridHarness(request.getfixturevalue("hybrid_pulsar"), runtime)
 
 
 HARNESSES: dict[str, MakeHarness] = {
     "local": _local,
     "pulsar-rest": _pulsar_rest,
     "pulsar-amqp": _pulsar_amqp,
-    "pulsar-amqp-node": _pulsar_amqp_node,
+    "pulsar-hybrid": _pulsar_hybrid,
 }
 
 
