@@ -17,6 +17,9 @@ TespError
 ├── BackendError         a backend could not do its work
 │   ├── BackendUnavailable   out of reach for now
 │   └── BackendRefused       it refused the job, final for this attempt
+├── BusError             a broker or another taker of messages could not do its work
+│   ├── BusUnavailable       out of reach for now
+│   └── BusRefused           it refused the message or us, final; names the mend
 ├── ServiceUnreachable   the command line got no answer from the service
 └── RequestRefused       the service refused what the command line asked
 """
@@ -103,6 +106,18 @@ class BackendUnavailable(BackendError):
 
 class BackendRefused(BackendError):
     """The backend refused the job."""
+
+
+class BusError(TespError):
+    """A broker, or whoever else takes messages, could not do its work."""
+
+
+class BusUnavailable(BusError):
+    """It is out of reach for now."""
+
+
+class BusRefused(BusError):
+    """It refused the message, or us."""
 
 
 class ServiceUnreachable(TespError):
