@@ -7,11 +7,11 @@ BIN := .venv/bin
 BENCHES := $(patsubst bench/%.py,bench.%,$(wildcard bench/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench clean
+.PHONY: help serve test check try-compose bench clean
 
 help: ## Show this list
 	@echo 'make COMMAND [NAME=VALUE ...]'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 serve: ## Run the service on 127.0.0.1 (PORT=8000), with everything it keeps in one place (DATA=data)
 	@$(PYTHON) scripts/setup.py serve
@@ -33,6 +33,10 @@ check-code:
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.6 tesp/runner
+
+try-compose: ## As root: build the images of docker compose, start each profile, run tasks through it
+	@$(PYTHON) scripts/setup.py check
+	@$(BIN)/python -m tests.compose
 
 bench: ## Run the programs in bench/ one after another
 	@$(PYTHON) scripts/setup.py check

@@ -21,6 +21,7 @@ DEBIAN = {
     "dockerd": "docker.io",
     "docker": "docker.io",
     "containerd": "containerd",
+    "docker-compose": "docker-compose",
     "bwrap": "bubblewrap",
     "/bin/busybox": "busybox-static",
     "docker-registry": "docker-registry",

@@ -1,0 +1,219 @@
+"""The compose files hold together. `make try-compose` builds and runs what they describe."""
+
+import functools
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tesp.settings import Settings, load
+from tests.compose.stack import compose
+from tests.compose.trials import with_storage
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+STACK = ROOT / "docker-compose.yaml"
+TRANSFERS = DOCKER / "dts" / "docker-compose.yaml"
+PROFILES = ("", "pulsar", "amqp", "mqtt", "dev")
+SETTINGS = DOCKER / "tesp" / "settings.toml"
+SECRETS = {"PULSAR_TOKEN": "a-token", "RABBITMQ_PASSWORD": "a-password"}
+SERVICES = {
+    "": {"api", "mongodb"},
+    "pulsar": {"pulsar"},
+    "amqp": {"rabbitmq", "pulsar-amqp"},
+    "mqtt": {"mosquitto"},
+    "dev": {"dev"},
+}
+# Images and ports of the separate stack have no place in the .env of this one.
+OF_TRANSFERS = {"DTS_IMAGE", "HTTP_PORT", "FTP_PORT", "S3_PORT"}
+
+Service = dict[str, Any]
+
+
+@functools.cache
+def config(file: Path, *profiles: str, **variables: str) -> dict[str, Any]:
+    """The file as compose understands it, with an .env in which nothing else is set."""
+    kept = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    chosen = [part for profile in profiles if profile for part in ("--profile", profile)]
+    done = subprocess.run(
+        [*compose(), "--env-file", ROOT / ".env.example", "-f", file, *chosen, "config"],
+        env={**kept, **variables},
+        capture_output=True,
+        check=False,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = yaml.safe_load(done.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Service]:
+    """All services of both files."""
+    found: dict[str, Service] = config(STACK, *PROFILES, **SECRETS)["services"]
+    return found | config(TRANSFERS)["services"]
+
+
+def mounts(service: Service) -> Iterator[tuple[str, str]]:
+    """What of the machine a service sees, and where."""
+    for mount in service.get("volumes", []):
+        if isinstance(mount, str):
+            source, target = mount.split(":")[:2]
+        else:
+            source, target = mount.get("source", ""), mount["target"]
+        if source.startswith("/"):
+            yield source, target
+
+
+def dockerfiles() -> list[Path]:
+    return sorted(DOCKER.rglob("Dockerfile"))
+
+
+def pins(file: Path) -> dict[str, str]:
+    rows = (line.split("==") for line in file.read_text().splitlines() if "==" in line)
+    return {name.lower(): version.strip() for name, version in rows}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_profile_starts_its_services_beside_those_of_all(profile: str) -> None:
+    # The older compose shows those of other profiles too.
+    found = config(STACK, profile)["services"].items()
+    started = {name for name, s in found if not s.get("profiles") or profile in s["profiles"]}
+    assert started == SERVICES[""] | SERVICES[profile]
+
+
+def test_every_service_tells_its_health(services: dict[str, Service]) -> None:
+    assert [n for n, service in services.items() if not service["healthcheck"].get("test")] == []
+
+
+def test_every_file_that_is_mounted_exists(services: dict[str, Service]) -> None:
+    ours = {s for service in services.values() for s, _ in mounts(service) if str(ROOT) in s}
+    assert ours
+    assert [source for source in ours if not Path(source).exists()] == []
+
+
+def test_data_have_one_absolute_path_on_the_machine_and_in_containers() -> None:
+    found = config(STACK, *PROFILES, TESP_DATA="/srv/elsewhere")["services"].values()
+    seen = [m for service in found for m in mounts(service) if "/srv/elsewhere" in "".join(m)]
+    assert {Path(s).name for s, _ in seen} == {"api", "dev", "pulsar", "pulsar-amqp"}
+    assert all(source == target for source, target in seen)
+    for service in found:
+        own = service.get("environment", {}).get("OWN_DIRECTORY")
+        assert own is None or (own, own) in mounts(service)
+
+
+def test_ports_are_published_on_this_machine_alone(services: dict[str, Service]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    addresses = [p.split(":")[0] if isinstance(p, str) else p["host_ip"] for p in ports]
+    assert set(addresses) == {"127.0.0.1"}
+
+
+def test_only_tesp_is_on_the_network_of_the_store(services: dict[str, Service]) -> None:
+    on_it = {name for name, service in services.items() if "store" in service.get("networks", {})}
+    assert on_it == {"api", "dev", "mongodb"}
+    assert set(services["mongodb"]["networks"]) == {"store"}
+    assert "ports" not in services["mongodb"]
+
+
+def test_services_with_the_docker_socket_keep_no_more_than_what_gives_root_up(
+    services: dict[str, Service],
+) -> None:
+    with_socket = {n for n, s in services.items() if "/var/run/docker.sock" in dict(mounts(s))}
+    assert with_socket == {"api", "dev", "pulsar", "pulsar-amqp"}
+    for name in with_socket:
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert set(services[name]["cap_add"]) <= {"CHOWN", "KILL", "SETGID", "SETPCAP", "SETUID"}
+
+
+@pytest.mark.parametrize("file", dockerfiles(), ids=lambda file: file.parent.name)
+def test_images_end_as_a_user_and_name_no_registry(file: Path) -> None:
+    text = file.read_text()
+    users = re.findall(r"^USER (\S+)$", text, re.MULTILINE)
+    assert users
+    assert users[-1] != "root"
+    defaults = re.findall(r"^ARG \w+_IMAGE=(\S+)$", text, re.MULTILINE)
+    assert defaults
+    assert [d for d in defaults if "." in d.partition("/")[0] and "/" in d] == []
+    assert "index-url" not in text
+
+
+def test_images_have_the_versions_that_are_tested() -> None:
+    tested = pins(ROOT / "tests" / "peers" / "constraints" / "pulsar.txt")
+    assert pins(DOCKER / "pulsar" / "constraints.txt") == tested
+    assert tested["pulsar-app"] == "0.16.0"
+    for file in (DOCKER / "tesp" / "Dockerfile", DOCKER / "dts" / "Dockerfile"):
+        assert "-c constraints.txt" in file.read_text().replace("/build/", "")
+    assert pins(DOCKER / "tesp" / "dev-requirements.txt").keys() == {"watchfiles"}
+
+
+@pytest.mark.parametrize("name", ["api", "dev"])
+def test_what_the_containers_are_told_are_settings(services: dict[str, Service], name: str) -> None:
+    told = load(SETTINGS, {k: str(v) for k, v in services[name]["environment"].items()})
+    assert told.server.allow_open
+    assert told.server.port == 8080
+    assert told.store.kind == "mongodb"
+    assert told.local.runtime == "docker"
+    assert (str(told.data_dir),) * 2 in mounts(services[name])
+
+
+def section(name: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for variable, value in SECRETS.items():
+        monkeypatch.setenv(variable, value)
+    return load(SETTINGS, {"TESP_ENV": name})
+
+
+def test_the_sections_of_pulsars_fit_their_services(
+    services: dict[str, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rest,) = section("docker-pulsar", monkeypatch).pulsars
+    assert rest.url == "http://pulsar:8913"
+    assert rest.token is not None
+    assert rest.token.get_secret_value() == "a-token"
+    (amqp,) = section("docker-amqp", monkeypatch).pulsars
+    told = services["pulsar-amqp"]["environment"]
+    assert amqp.amqp_url is not None
+    assert amqp.amqp_url.get_secret_value() == told["PULSAR_CONFIG_OVERRIDE_MESSAGE_QUEUE_URL"]
+    assert section("docker", monkeypatch).pulsars == ()
+
+
+def test_the_storage_that_can_be_switched_on_is_that_of_the_separate_stack(
+    tmp_path: Path,
+) -> None:
+    switched = tmp_path / "settings.toml"
+    switched.write_text(with_storage(SETTINGS.read_text()))
+    (access,) = load(switched, {"TESP_ENV": "docker"}).staging.s3
+    assert access.endpoint == "http://s3:9000"
+    assert load(SETTINGS, {"TESP_ENV": "docker"}).staging.s3 == ()
+
+
+def test_the_example_of_the_environment_names_every_variable_with_its_default() -> None:
+    text = STACK.read_text() + TRANSFERS.read_text()
+    used = {k: v for k, v in re.findall(r"\$\{(\w+):-([^}]*)\}", text) if k not in OF_TRANSFERS}
+    example = re.findall(r"^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert dict(example) == used | {"COMPOSE_PROFILES": ""}
+
+
+def test_root_is_given_up_for_good(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    look = 'id -u; id -G; grep CapBnd /proc/self/status; test -w "$OWN_DIRECTORY" && echo writable'
+    environ = {"RUN_AS": "1234:1235", "DOCKER_GID": "1236", "OWN_DIRECTORY": str(own)}
+    tmp_path.chmod(0o755)
+    for above in tmp_path.parents[:2]:
+        above.chmod(0o755)
+    done = subprocess.run(
+        [DOCKER / "handover", "sh", "-c", look],
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if os.geteuid() == 0:
+        assert done.stdout.split() == ["1234", "1235", "1236", "CapBnd:", "0" * 16, "writable"]
+    else:
+        assert done.stdout.split()[0] == str(os.geteuid())
