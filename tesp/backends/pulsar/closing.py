@@ -1,20 +1,17 @@
 """The end of a job on a Pulsar: its runner, its containers, its directory."""
 
 import asyncio
-import secrets
 
-from tesp.backends import package
-from tesp.backends.pulsar import command, wire
+from tesp.backends.pulsar import wire
 from tesp.backends.pulsar.rest import RestPulsarClient, once
+from tesp.backends.pulsar.small_jobs import SmallJobs
 from tesp.backends.pulsar.wire import Name, Status
 from tesp.errors import BackendError
 from tesp.runner.plan import CANCEL_FILE, CLAIM_FILE, RESULT_FILE
-from tesp.settings import PulsarSettings
 
 # A runner that is told to end has to stop its container.
 _GRACE_SECONDS = 30.0
 _KILL_SECONDS = 10.0
-_CONTROL_SECONDS = 120.0
 # After its result a job has only to leave.
 _LEAVE_SECONDS = 5.0
 _SHORTEST_PAUSE_SECONDS = 0.01
@@ -24,8 +21,9 @@ _LONGEST_PAUSE_SECONDS = 0.5
 class Closing:
     """Ends jobs, and removes what they leave."""
 
-    def __init__(self, settings: PulsarSettings, client: RestPulsarClient) -> None:
-        self._settings, self._client = settings, client
+    def __init__(self, name: str, client: RestPulsarClient, jobs: SmallJobs) -> None:
+        """`name` is the Pulsar's."""
+        self._name, self._client, self._jobs = name, client, jobs
 
     async def cancel(self, job: Name) -> None:
         """Ask the runner to end; kill it where it does not; then see that nothing is left."""
@@ -43,7 +41,7 @@ class Closing:
             await self._client.cancel(job)
             status = await self._end_of(job, _KILL_SECONDS)
         if status is None or not _finished(status):
-            await self._control(job.manager, "remove", command.workspace_of(job.id))
+            await self._jobs.remove(job)
 
     async def _end_of(self, job: Name, seconds: float) -> Status | None:
         """Wait for the end of a job; None where it did not come in time."""
@@ -80,42 +78,21 @@ class Closing:
             else:
                 await self.cancel(job)
         elif not _finished(status):
-            await self._control(job.manager, "remove", command.workspace_of(job.id))
+            await self._jobs.remove(job)
         await self._client.delete(job)
         if await self._is_gone(job):
             return
         # Files of the container's own user: the runner removes those through a container.
-        await self._control(job.manager, "discard", command.directory_of(job.id))
+        await self._jobs.discard(job)
         await self._client.delete(job)
         if not await self._is_gone(job):
-            name = self._settings.name
-            raise BackendError(f"The directory of {job.id} on the Pulsar {name} is still there.")
+            raise BackendError(
+                f"The directory of {job.id} on the Pulsar {self._name} is still there."
+            )
 
     async def _is_gone(self, job: Name) -> bool:
         status = await self._client.status(job)
         return status is not None and status.gone
-
-    async def _control(self, manager: str, verb: str, path: str) -> None:
-        """Run one command of the runner as a small job of its own."""
-        where = self._settings.control_manager or manager
-        job = Name(where, f"{verb}-{secrets.token_hex(8)}")
-        await self._client.set_up(job)
-        await self._client.write(job, wire.ARCHIVE, once(package.packed()))
-        line = command.control_line(self._settings.python, verb, path)
-        await self._client.submit(job, line, {})
-        try:
-            async with asyncio.timeout(_CONTROL_SECONDS):
-                status = await self._ended(job)
-        except TimeoutError:
-            raise BackendError(self._failed(verb, "it did not end in time")) from None
-        finally:
-            await self._client.cancel(job)
-            await self._client.delete(job)
-        if status.returncode != 0:
-            raise BackendError(self._failed(verb, status.words()))
-
-    def _failed(self, verb: str, words: str) -> str:
-        return f"What a job left on the Pulsar {self._settings.name} stays ({verb}: {words})."
 
 
 _RESULT = wire.in_metadata(RESULT_FILE)

@@ -10,6 +10,7 @@ from tesp.backends.pulsar import command, wire
 from tesp.backends.pulsar.closing import Closing
 from tesp.backends.pulsar.polling import Polling
 from tesp.backends.pulsar.rest import RestPulsarClient, once
+from tesp.backends.pulsar.small_jobs import SmallJobs
 from tesp.backends.pulsar.watching import Watching
 from tesp.backends.pulsar.wire import Name
 from tesp.backends.pulsar.workspace import PulsarWorkspace
@@ -20,8 +21,6 @@ from tesp.tes.needs import Needs
 
 SILENCE_SECONDS = 60.0
 _TRANSFERS_AT_ONCE = 2
-_SHORTEST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 5.0
 # Where an attempt was staged before, under an older epoch: so many of those are removed.
 _OLD_EPOCHS = 4
 
@@ -49,7 +48,8 @@ class RestPulsar:
         self._client = RestPulsarClient(settings.name, settings.url, settings.token)
         self._polling = Polling(longest_seconds=settings.poll_seconds)
         self._transfers = asyncio.Semaphore(_TRANSFERS_AT_ONCE)
-        self._closing = Closing(settings, self._client)
+        self._jobs = SmallJobs(settings, self._client)
+        self._closing = Closing(settings.name, self._client, self._jobs)
         self._untouched: set[str] = set()
         self._submitted: set[str] = set()
 
@@ -113,7 +113,9 @@ class RestPulsar:
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
         """Look at a job in its turn; while Pulsar is out of reach, wait for it."""
         clock = asyncio.get_running_loop().time
-        watching = Watching(self._client, Name.at(job.place), self.name, self._silence_seconds)
+        watching = Watching(
+            self._client, self._jobs, Name.at(job.place), self.name, self._silence_seconds
+        )
         if job.place not in self._submitted:
             watching.suspect()
         async with self._polling.followed():

@@ -8,6 +8,7 @@ from tesp.backends import Ended, Seen
 from tesp.backends.pulsar import wire
 from tesp.backends.pulsar.polling import Polling
 from tesp.backends.pulsar.rest import RestPulsarClient, once
+from tesp.backends.pulsar.small_jobs import SmallJobs
 from tesp.backends.pulsar.wire import Name, Status
 from tesp.errors import BackendUnavailable
 from tesp.runner.plan import (
@@ -22,10 +23,12 @@ from tesp.runner.plan import (
     Result,
 )
 
+_WHY_FILE = "stderr"
 _STREAMS = ("stdout", "stderr")
 _HURRY_SECONDS = 0.003
 _SHORTEST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
+_SHARE_OF_AWAY = 0.1
 _FIRST_LOOK_SECONDS = 0.15
 _PROGRESS_SECONDS = 0.25
 _TAILS_SECONDS = 1.0
@@ -42,9 +45,15 @@ class Watching:
     """
 
     def __init__(
-        self, client: RestPulsarClient, job: Name, name: str, silence_seconds: float
+        self,
+        client: RestPulsarClient,
+        jobs: SmallJobs,
+        job: Name,
+        name: str,
+        silence_seconds: float,
     ) -> None:
-        self._client, self._job, self._name = client, job, name
+        """`name` is the Pulsar's; `jobs` tell why Pulsar could not start this one."""
+        self._client, self._jobs, self._job, self._name = client, jobs, job, name
         self._silence_seconds = silence_seconds
         self._clock = asyncio.get_running_loop().time
         self._began = self._alive = self._clock()
@@ -62,7 +71,8 @@ class Watching:
         """How long to wait until the next look."""
         now = self._clock()
         if self._away_since is not None:
-            return min(_LONGEST_WAIT_SECONDS, _SHORTEST_WAIT_SECONDS + (now - self._away_since))
+            away = now - self._away_since
+            return min(_LONGEST_WAIT_SECONDS, _SHORTEST_WAIT_SECONDS + away * _SHARE_OF_AWAY)
         return _HURRY_SECONDS if self._hurries else polling.pause(now - self._began)
 
     def out_of_reach(self, error: BackendUnavailable, give_up_seconds: float) -> Ended | None:
@@ -128,15 +138,21 @@ class Watching:
         if status.wrote(RESULT_FILE) is not False and (ended := await self._result(status)):
             return ended
         if status.wrote(CLAIM_FILE) is False:
-            return Ended(None, self._sentence(status, "before it started"), started=False)
+            words = status.words() or await self._why(status)
+            return Ended(None, self._sentence(status, "before it started", words), started=False)
         if status.state == wire.COMPLETE and status.returncode == 0:
             # Started twice, perhaps on another node, this one left the job to the first.
             return await self._signs(status)
-        return Ended(None, self._sentence(status, "without a result"), tails=self._seen.tails)
+        sentence = self._sentence(status, "without a result", status.words())
+        return Ended(None, sentence, tails=self._seen.tails)
 
-    def _sentence(self, status: Status, how: str) -> str:
+    async def _why(self, status: Status) -> str:
+        """Pulsar writes what failed into a file that REST does not show."""
+        told = status.job_files is not None and _WHY_FILE in status.job_files
+        return await self._jobs.why(self._job) if told else ""
+
+    def _sentence(self, status: Status, how: str, words: str) -> str:
         code = "" if status.returncode is None else f", exit code {status.returncode}"
-        words = status.words()
         said = f" It said: {words}" if words else ""
         return f"The job on the Pulsar {self._name} ended {how} ({status.state}{code}).{said}"
 
@@ -172,7 +188,7 @@ class Watching:
         if not self._due and not self._suspected:
             # A job that ends in less time is not looked into: its files are not there yet.
             first = self._clock() + _FIRST_LOOK_SECONDS
-            self._due = {what: first for what in ("progress", "tails", "heartbeat")}
+            self._due = dict.fromkeys(("progress", "tails", "heartbeat"), first)
         progress = await self._progress()
         seen = Seen(progress, await self._tails(progress))
         if self._is_due("heartbeat", _HEARTBEAT_SECONDS):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
+from tesp.errors import BackendRefused
 from tesp.runner.plan import DIRECTORIES_DIR, Limits
 from tesp.runner.report import Report, parse_report
 from tesp.settings import PulsarSettings
@@ -137,18 +138,25 @@ def query(arguments: Mapping[str, str]) -> str:
 
 
 def manager_for(settings: PulsarSettings, needs: Needs) -> str:
-    """The manager of the smallest size class that a task fits in, else the Pulsar's own."""
+    """The manager that takes a task: where there are size classes, that of the smallest it fits
+    in. Raises BackendRefused where it fits in none."""
+    if not settings.classes:
+        return settings.manager
     fitting = [
         c for c in settings.classes if c.cpus >= needs.cpus and c.ram_gb * 1e9 >= needs.ram_bytes
     ]
-    smallest = min(fitting, key=lambda c: (c.cpus, c.ram_gb), default=None)
-    return smallest.manager if smallest else settings.manager
+    if not fitting:
+        raise BackendRefused(
+            f"No size class of the Pulsar {settings.name} holds {needs.cpus:g} cores and "
+            f"{needs.ram_bytes / 1e9:g} GB."
+        )
+    return min(fitting, key=lambda c: (c.cpus, c.ram_gb)).manager
 
 
 def managers_of(settings: PulsarSettings) -> list[str]:
     """Every manager that jobs may go to, each once."""
-    own = [] if settings.classes else [settings.manager]
-    return list(dict.fromkeys([*own, *(c.manager for c in settings.classes)]))
+    classes = (c.manager for c in settings.classes)
+    return list(dict.fromkeys(classes)) or [settings.manager]
 
 
 def submit_params(settings: PulsarSettings, limits: Limits) -> dict[str, str]:

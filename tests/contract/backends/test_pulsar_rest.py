@@ -242,6 +242,24 @@ async def test_a_job_whose_interpreter_is_missing_never_started(pulsar: PulsarSe
     await backend.close()
 
 
+async def test_a_job_that_its_scheduler_refuses_never_started_and_says_why(
+    make_pulsar: MakePulsar,
+) -> None:
+    refusing = {"type": "queued_cli", "job_plugin": "Slurm", "job_partition": "no-such"}
+    control = {"type": "queued_python"}
+    pulsar = make_pulsar(managers={"cluster": refusing, "control": control}).started()
+    harness = RestHarness(pulsar, SANDBOX, manager="cluster", control_manager="control")
+    backend = harness.opened()
+    attempt = await Attempt(harness, backend).start("true")
+    ended = await attempt.end()
+    assert (ended.result, ended.started) == (None, False)
+    assert "(failed" in ended.reason
+    assert "It said: Failed to" in ended.reason
+    await backend.clean(attempt.job)
+    assert pulsar.jobs() == []
+    await backend.close()
+
+
 async def test_a_wrong_token_is_refused_and_never_told(
     pulsar: PulsarServer, caplog: pytest.LogCaptureFixture
 ) -> None:
