@@ -813,38 +813,55 @@ async def test_only_so_many_files_move_at_once(open_desk: Open, gate: Gate) -> N
     assert [a.status_code for a in await asyncio.gather(*asked)] == [200] * 6
 
 
-async def test_one_who_goes_away_makes_room_for_others(open_desk: Open, peers: Peers) -> None:
+async def test_one_who_goes_away_makes_room_for_others(open_desk: Open, gate: Gate) -> None:
     desk = await open_desk(transfers=1)
-    job = await desk.job(
-        [Input(path="/0", url=peers.make("file", "data", LARGE * 4))],
-        [Output(path="/out/x", url=f"file://{peers.root}/out")],
-    )
-    headers = {"Content-Length": str(len(LARGE))}
-    for _ in range(2):
-        async with desk.client.stream("GET", job.input(0)) as answer:
-            await anext(answer.aiter_raw())
-        await asyncio.to_thread(raw, job.send(0, len(LARGE)), "PUT", headers, LARGE[:100])
+    gate.hold("/stalls")
+    job = await desk.fetching(f"{gate.url}/stalls", f"{gate.url}/data")
+    asked = asyncio.create_task(desk.client.get(job.input(0)))
+    await asyncio.to_thread(gate.wait_for, "/stalls")
 
-    assert (await desk.client.get(job.input(0))).content == LARGE * 4
+    asked.cancel()
+    answer = await desk.client.get(job.input(1))
+    gate.release("/stalls")
+
+    assert answer.status_code == 200
 
 
-async def test_one_who_takes_or_sends_nothing_loses_his_turn(open_desk: Open, peers: Peers) -> None:
+def begun(url: str, method: str, more: str = "") -> socket.socket:
+    """A request on a connection that takes as little as a connection can."""
+    parts = urlsplit(url)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(HTTP_PATIENCE)
+    sock.connect((parts.hostname or "", parts.port or 0))
+    sock.sendall(f"{method} {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+    return sock
+
+
+async def test_one_who_sends_nothing_loses_his_turn(open_desk: Open, peers: Peers) -> None:
     desk = await open_desk(transfers=1, silence=0.3)
-    job = await desk.job(
-        [Input(path="/0", url=peers.make("file", "data", LARGE * 4))],
-        [Output(path="/out/x", url=f"file://{peers.root}/out")],
-    )
-    parts = urlsplit(job.send(0, len(LARGE)))
-    with socket.create_connection((parts.hostname or "", parts.port or 0)) as silent:
-        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\nContent-Length: "
-        silent.sendall(f"{head}{len(LARGE)}\r\n\r\n".encode() + LARGE[:100])
-        async with desk.client.stream("GET", job.input(0)) as stalled:
-            await anext(stalled.aiter_raw())
+    job = await desk.sending(f"file://{peers.root}/out")
+    length = f"Content-Length: {len(LARGE)}\r\n"
+    with begun(job.send(0, len(LARGE)), "PUT", length) as silent:
+        silent.sendall(LARGE[:100])
 
-            small = await desk.client.put(job.send(0, 3), content=b"abc")
+        small = await desk.client.put(job.send(0, 3), content=b"abc")
 
     assert small.status_code == 201
     assert peers.look("file", "out") == b"abc"
+
+
+async def test_one_who_takes_nothing_loses_his_turn(open_desk: Open, peers: Peers) -> None:
+    desk = await open_desk(transfers=1, silence=0.3)
+    job = await desk.fetching(
+        peers.make("file", "data", LARGE * 4), peers.make("file", "small", SMALL)
+    )
+    with begun(job.input(0), "GET") as stalled:
+        assert await asyncio.to_thread(stalled.recv, 1) == b"H"
+
+        small = await desk.client.get(job.input(1))
+
+    assert small.content == SMALL
 
 
 async def test_the_log_tells_of_the_bytes_and_of_no_key(
