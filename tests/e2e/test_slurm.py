@@ -96,12 +96,13 @@ def test_a_task_gets_the_processors_and_the_memory_of_its_size_class(
         name = job_of(slurm, task_id, "RUNNING")
         facts = slurm.facts(name)
         inside = pulsar.seen_inside(name, "galaxy_slots", "galaxy_memory_mb")
-        seen[manager] = (facts["Partition"], facts["NumCPUs"], facts["MinMemoryNode"], *inside)
+        told = [facts[key] for key in ("Partition", "NumCPUs", "MinMemoryNode", "Requeue")]
+        seen[manager] = [*told, *inside]
         gate.release(f"/{manager}")
     assert [server.wait(t)["state"] for t in tasks.values()] == ["COMPLETE", "COMPLETE"]
     assert seen == {
-        "small": ("small", "1", "512M", "1", "512"),
-        "big": ("big", "3", "2G", "3", "2048"),
+        "small": ["small", "1", "512M", "1", "1", "512"],
+        "big": ["big", "3", "2G", "0", "3", "2048"],
     }
 
 
@@ -203,9 +204,10 @@ def test_a_node_fetches_and_sends_when_its_job_starts_however_long_it_waited(
             }
         )
         job_of(slurm, task_id, "PENDING")
-        assert gate.arrived("/input") == 0
+        looked_at = gate.arrived("/input")
     task = server.wait(task_id)
     assert task["state"] == "COMPLETE", task
+    assert gate.arrived("/input") == looked_at + 1
     assert (site.files / "sent").read_text() == "OPEN /INPUT\n"
 
 
@@ -231,4 +233,44 @@ def test_a_job_goes_on_while_pulsar_is_dead_and_is_told_of_when_it_is_back(
     task = server.wait(task_id)
     assert task["state"] == "COMPLETE", task
     assert exit_codes(task) == [5, 0]
+    assert gate.arrived("/ran") == 1
+
+
+def test_a_job_that_slurm_puts_back_into_the_queue_does_not_run_twice(
+    server: TespServer, slurm: SlurmCluster, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+    gate.wait_for("/ran")
+    slurm.requeue(job_of(slurm, task_id, "RUNNING"))
+    task = server.wait(task_id)
+    assert task["state"] == "SYSTEM_ERROR", task
+    assert gate.arrived("/ran") == 1
+
+
+def test_a_running_task_outlives_an_outage_of_slurm_that_pulsar_takes_for_its_end(
+    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+) -> None:
+    gate.hold("/ran")
+    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+    gate.wait_for("/ran")
+    name = job_of(slurm, task_id, "RUNNING")
+    server.wait(task_id, "RUNNING")
+    with slurm.out_of_reach():
+        wait_until(lambda: pulsar.given_up(name), "Pulsar has given the job up")
+    gate.release("/ran")
+    assert server.wait(task_id)["state"] == "COMPLETE"
+    assert gate.arrived("/ran") == 1
+
+
+def test_a_queued_task_runs_once_after_an_outage_of_slurm_that_pulsar_takes_for_its_end(
+    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+) -> None:
+    retried = {**SMALL, "backend_parameters": {"max_retries": "1"}}
+    with slurm.occupied():
+        task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": retried})
+        name = job_of(slurm, task_id, "PENDING")
+        with slurm.out_of_reach():
+            wait_until(lambda: pulsar.given_up(name), "Pulsar has given the job up")
+    assert server.wait(task_id)["state"] == "COMPLETE"
     assert gate.arrived("/ran") == 1

@@ -47,6 +47,7 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait={kill_wait}
+MessageTimeout=2
 NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory}
 PartitionName=small Nodes=node MaxTime=INFINITE State=UP Default=YES
 PartitionName=big Nodes=node MaxTime=INFINITE State=UP
@@ -130,6 +131,20 @@ class SlurmCluster:
         except PeerError as error:
             raise PeerError(f"{error}: {self.queue()}, {self.processes()}") from None
 
+    def requeue(self, name: str) -> None:
+        """End a job and put it back into the queue, as Slurm does by itself where a node fails."""
+        self.command("scontrol", "requeue", self._number(name))
+
+    @contextlib.contextmanager
+    def out_of_reach(self) -> Iterator[None]:
+        """The controller answers nobody for as long as the context lasts; jobs go on."""
+        controller = int((Path(self.directory) / "slurmctld.pid").read_text())
+        os.kill(controller, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(controller, signal.SIGCONT)
+
     @contextlib.contextmanager
     def occupied(self) -> Iterator[None]:
         """Others hold the whole node for as long as the context lasts."""
@@ -179,8 +194,8 @@ def _settings(directory: Path) -> str:
 
 
 class SlurmPulsar(PulsarServer):
-    """A Pulsar with managers `small` (1 processor, 512 MB) and `big` (3, 2048 MB), which are
-    partitions of a Slurm, and `_default_`, which is this machine."""
+    """A Pulsar with managers `small` (1 processor, 512 MB) and `big` (3, 2048 MB, never requeued),
+    which are partitions of a Slurm, and `_default_`, which is this machine."""
 
     @classmethod
     def before(cls, cluster: SlurmCluster, room: Room) -> Self:
@@ -188,7 +203,7 @@ class SlurmPulsar(PulsarServer):
         managers = {
             "_default_": {"type": "queued_python"},
             "small": _partition("small", 1, "512M"),
-            "big": _partition("big", 3, "2048M"),
+            "big": {**_partition("big", 3, "2048M"), "job_--no-requeue": ""},
         }
         room.directory.mkdir(exist_ok=True)
         (room.directory / "slurm.conf").symlink_to(cluster.configuration)
@@ -211,6 +226,10 @@ class SlurmPulsar(PulsarServer):
         """What a job has found out of itself, by its name in Slurm: galaxy_slots, ..."""
         metadata = self.staging / name.removeprefix("pulsar_") / "metadata"
         return tuple((metadata / f"__instrument_core_{fact}").read_text().strip() for fact in facts)
+
+    def given_up(self, name: str) -> bool:
+        """Whether it takes a job for ended, by its name in Slurm."""
+        return (self.staging / name.removeprefix("pulsar_") / "final_status").exists()
 
 
 def _partition(name: str, cpus: int, memory: str) -> dict[str, Any]:
