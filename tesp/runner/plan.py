@@ -21,7 +21,7 @@ HEARTBEAT_FILE = "heartbeat"  # the time of the last beat as text: a slow node f
 PROGRESS_FILE = "progress.json"  # replaced atomically: see Progress
 TAILS_DIR = "tails"  # tails/0.stdout, tails/0.stderr, tails/1.stdout, ...
 CANCEL_FILE = "cancel"  # written by the server: end the task (beside SIGTERM)
-PUBLISHED_DIR = "published"  # published/OUTPUT/SIZE/NAME: what was found, where Plan.publish says
+PUBLISHED_DIR = "published"  # what was found by its name (Plan.publish): published.place_of
 RESULT_FILE = "result.json"  # written atomically, last: the truth about the attempt
 LOG_FILE = "runner.log"  # the runner's own words
 

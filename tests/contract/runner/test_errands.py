@@ -11,6 +11,7 @@ from tesp.runner import plan as p
 from tesp.runner.plan import Fetch, Limits, Output, Plan
 from tests.contract.runner.depot import Depot
 from tests.contract.runner.node import Node, wait_for
+from tests.peers.certificates import Certificate
 from tests.peers.cutting_proxy import CuttingProxy
 from tests.peers.http_server import HttpServer
 
@@ -37,6 +38,16 @@ def depot() -> Iterator[Depot]:
     """Where outputs go."""
     with Depot() as depot:
         yield depot
+
+
+@pytest.fixture
+def secured(tmp_path: Path, environ: dict[str, str]) -> Iterator[HttpServer]:
+    """A server with TLS, whose certificate a node knows where it is told of it."""
+    certificate = Certificate.make(tmp_path)
+    environ["SSL_CERT_FILE"] = str(certificate.path)
+    (tmp_path / "secured").mkdir()
+    with HttpServer(tmp_path / "secured", tls=certificate.server()) as server:
+        yield server
 
 
 def file(server: HttpServer, name: str, size: int = MUCH) -> bytes:
@@ -144,6 +155,27 @@ def test_an_input_that_is_refused_fails_the_task_in_the_servers_words(
     assert "secret" not in str(result.message)
     assert depot.asked == [("GET", "/in")]
     assert not (ws.files / "ran").exists()
+
+
+def test_tls_works_both_ways(sandbox: Node, depot: Depot, secured: HttpServer) -> None:
+    content = file(secured, "x", 3_000_000)
+    depot.targets[""] = f"{secured.url}/back"
+    ws = sandbox.workspace()
+    fetch = Fetch("roots/0/x", f"{secured.url}/x")
+    result = ws.run(fetching(sandbox, fetch, outputs=[Output("/data/x")], send_url=depot.url))
+    assert result.sent == [0], result
+    assert (secured.directory / "back").read_bytes() == content
+
+
+def test_a_certificate_that_nobody_knows_is_told_at_once(
+    sandbox: Node, secured: HttpServer, environ: dict[str, str]
+) -> None:
+    del environ["SSL_CERT_FILE"]
+    file(secured, "x", 10)
+    fetch = Fetch("roots/0/x", f"{secured.url}/x")
+    result = sandbox.workspace().run(fetching(sandbox, fetch))
+    assert (result.status, result.reason) == (p.FAILED, p.FETCH_FAILED)
+    assert "certificate" in str(result.message).lower()
 
 
 def test_a_cancel_ends_a_fetch_at_once(
