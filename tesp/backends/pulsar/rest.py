@@ -21,6 +21,8 @@ from tesp.errors import BackendRefused, BackendUnavailable, TransferFailed
 
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 60.0
+_CHECK_SECONDS = 15.0
+_PATIENCE = aiohttp.ClientTimeout(None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
 # Pulsar's server closes a connection that rests for two seconds.
 _REST_SECONDS = 1.0
 _CHUNK_BYTES = 256 << 10
@@ -39,7 +41,8 @@ class RestPulsarClient:
 
     async def check(self, manager: str) -> None:
         """See that it answers, takes the token, and has the manager."""
-        async with self._call("GET", manager, "/healthz") as answer:
+        patience = aiohttp.ClientTimeout(_CHECK_SECONDS)
+        async with self._call("GET", manager, "/healthz", timeout=patience) as answer:
             if answer.status != 200:
                 raise BackendRefused(
                     f"The Pulsar {self._name} has no manager {manager}, or does not work: see its "
@@ -158,12 +161,15 @@ class RestPulsarClient:
         path: str,
         arguments: Mapping[str, str] | None = None,
         body: AsyncIterator[bytes] | None = None,
+        timeout: aiohttp.ClientTimeout = _PATIENCE,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         token = self._token.get_secret_value() if self._token else None
         asked = wire.query({**(arguments or {}), **({"private_token": token} if token else {})})
         url = URL(f"{self._url}/managers/{manager}{path}?{asked}", encoded=True)
         try:
-            answer = await self._connected().request(method, url, data=body, allow_redirects=False)
+            answer = await self._connected().request(
+                method, url, data=body, allow_redirects=False, timeout=timeout
+            )
         except (aiohttp.ClientError, OSError) as error:
             raise self._unavailable(_reason(error)) from error
         async with answer:
@@ -206,12 +212,8 @@ class RestPulsarClient:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            silence = _SILENCE_SECONDS
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_REST_SECONDS),
-                timeout=aiohttp.ClientTimeout(
-                    None, sock_connect=_CONNECT_SECONDS, sock_read=silence
-                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session

@@ -126,11 +126,12 @@ class RestPulsar:
                         seen = await watching.look()
                 except BackendUnavailable as error:
                     seen = watching.out_of_reach(error, self._settings.give_up_seconds)
-                if seen:
-                    yield seen
                 if isinstance(seen, Ended):
                     self._submitted.discard(job.place)
+                    yield await watching.explained(seen)
                     return
+                if seen:
+                    yield seen
                 due = clock() + watching.pause(self._polling)
 
     async def cancel(self, job: Job) -> None:

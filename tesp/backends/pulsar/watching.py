@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 from tesp.backends import Ended, Seen
@@ -58,14 +59,15 @@ class Watching:
         self._clock = asyncio.get_running_loop().time
         self._began = self._alive = self._clock()
         self._due: dict[str, float] = {}
-        self._suspected = self._hurries = False
+        self._suspected = self._restarted = False
+        self._hurries = self._unexplained = False
         self._away_since: float | None = None
         self._heartbeat: bytes | None = None
         self._seen = Seen(Progress())
 
     def suspect(self) -> None:
         """Pulsar may have been restarted since the job began: its word is not enough."""
-        self._suspected = True
+        self._suspected = self._restarted = True
 
     def pause(self, polling: Polling) -> float:
         """How long to wait until the next look."""
@@ -91,7 +93,7 @@ class Watching:
             self._away_since, self._alive = None, self._clock()
             self.suspect()
         if status is None:
-            self.suspect()
+            self._suspected = True
             return await self._signs(None)
         self._hurries = status.state == wire.POSTPROCESSING and not self._hurries
         if status.state in wire.FINAL:
@@ -116,7 +118,7 @@ class Watching:
 
     async def _beats(self) -> bool:
         """Whether there is a heartbeat, of now or of some time."""
-        if self._suspected and self._is_due("heartbeat", _HEARTBEAT_SECONDS):
+        if self._restarted and self._is_due("queued", _QUIET_SECONDS):
             self._take(await self._read(HEARTBEAT_FILE))
         return self._heartbeat is not None
 
@@ -138,21 +140,24 @@ class Watching:
         if status.wrote(RESULT_FILE) is not False and (ended := await self._result(status)):
             return ended
         if status.wrote(CLAIM_FILE) is False:
-            words = status.words() or await self._why(status)
-            return Ended(None, self._sentence(status, "before it started", words), started=False)
+            self._unexplained = not status.words() and _WHY_FILE in (status.job_files or ())
+            return Ended(None, self._sentence(status, "before it started"), started=False)
         if status.state == wire.COMPLETE and status.returncode == 0:
             # Started twice, perhaps on another node, this one left the job to the first.
             return await self._signs(status)
-        sentence = self._sentence(status, "without a result", status.words())
+        sentence = self._sentence(status, "without a result")
         return Ended(None, sentence, tails=self._seen.tails)
 
-    async def _why(self, status: Status) -> str:
-        """Pulsar writes what failed into a file that REST does not show."""
-        told = status.job_files is not None and _WHY_FILE in status.job_files
-        return await self._jobs.why(self._job) if told else ""
+    async def explained(self, ended: Ended) -> Ended:
+        """The same, with what Pulsar wrote of a failure into a file that REST does not show."""
+        if not self._unexplained:
+            return ended
+        words = await self._jobs.why(self._job)
+        return replace(ended, reason=f"{ended.reason} It said: {words}") if words else ended
 
-    def _sentence(self, status: Status, how: str, words: str) -> str:
+    def _sentence(self, status: Status, how: str) -> str:
         code = "" if status.returncode is None else f", exit code {status.returncode}"
+        words = status.words()
         said = f" It said: {words}" if words else ""
         return f"The job on the Pulsar {self._name} ended {how} ({status.state}{code}).{said}"
 
@@ -162,9 +167,10 @@ class Watching:
             seen = None
         else:
             seen = await self._news()
-            look = self._doubtful() and self._is_due("result", _TAILS_SECONDS)
-            if look and (ended := await self._result(status)):
-                return ended
+            if self._doubtful() and self._is_due("result", _TAILS_SECONDS):
+                self._suspected = False
+                if ended := await self._result(status):
+                    return ended
         if await self._is_silent():
             return Ended(None, self._silent(status), tails=self._seen.tails)
         return seen

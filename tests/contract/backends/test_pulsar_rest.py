@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from tesp.backends import Ended, Seen
-from tesp.errors import BackendRefused, BackendUnavailable
+from tesp.errors import BackendRefused, BackendUnavailable, TransferFailed
 from tesp.runner.plan import FINISHED, Output
 from tesp.tes.needs import Needs
 from tests.contract.backends.harness import ROOT, SANDBOX, Attempt, RestHarness, pieces
@@ -319,6 +320,36 @@ async def test_jobs_go_to_the_manager_of_their_size(make_pulsar: MakePulsar) -> 
     await attempt.submit(attempt.plan("true"))
     assert (await attempt.result()).status == FINISHED
     await backend.close()
+
+
+async def test_a_full_disk_on_the_pulsar_fails_uploads_and_jobs_and_no_more(
+    make_pulsar: MakePulsar,
+) -> None:
+    pulsar = make_pulsar()
+    mount_disk(pulsar.staging, "8m")
+    harness = RestHarness(pulsar.started(), SANDBOX)
+    backend = harness.opened()
+    large = await Attempt(harness, backend).prepare()
+    workspace = backend.workspace(large.job)
+    assert workspace
+    with pytest.raises(TransferFailed, match="its disk may be full"):
+        await workspace.write(f"{ROOT}/large", pieces(bytes(32 << 20)))
+    await backend.clean(large.job)
+    filling = await Attempt(harness, backend).start("head -c 32M /dev/zero >/o/f; exit 7")
+    ended = await filling.end()
+    assert ended.result is not None
+    assert [e.exit_code for e in ended.result.executors] == [7]
+    await backend.clean(filling.job)
+    small = await Attempt(harness, backend).start("echo room")
+    assert (await small.end()).tails["0.stdout"] == b"room\n"
+    await backend.clean(small.job)
+    assert pulsar.jobs() == []
+    await backend.close()
+
+
+def mount_disk(place: Path, size: str) -> None:
+    """Mount a small disk; it goes with the room that it is in."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place], check=True)
 
 
 async def test_polls_are_answered_while_uploads_are_slow(attempt: Attempt, gate: Gate) -> None:
