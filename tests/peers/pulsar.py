@@ -5,6 +5,8 @@ import dataclasses
 import json
 import os
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -83,8 +85,18 @@ class PulsarServer:
             # Its server keeps a socket in the home directory.
             {"PULSAR_CONFIG_DIR": self.directory, "HOME": self.directory},
         )
-        self._room.wait_until(lambda: answers(self.port), "Pulsar answers")
+        self._room.wait_until(self._answers, "Pulsar answers")
         return self
+
+    def _answers(self) -> bool:
+        """Whether its worker is there: the port is open long before."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
 
     def is_up(self) -> bool:
         """Whether it answers."""
