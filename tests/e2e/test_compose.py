@@ -32,13 +32,16 @@ SERVICES = {
 # Images and ports of the separate stack have no place in the .env of this one.
 OF_TRANSFERS = {"DTS_IMAGE", "HTTP_PORT", "FTP_PORT", "S3_PORT"}
 
+# Where Docker's command line finds the compose of this machine.
+_KEPT = ("PATH", "HOME", "DOCKER_CONFIG")
+
 Service = dict[str, Any]
 
 
 @functools.cache
 def config(file: Path, *profiles: str, **variables: str) -> dict[str, Any]:
     """The file as compose understands it, with an .env in which nothing else is set."""
-    kept = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     chosen = [part for profile in profiles if profile for part in ("--profile", profile)]
     done = subprocess.run(
         [*compose(), "--env-file", ROOT / ".env.example", "-f", file, *chosen, "config"],
