@@ -46,17 +46,21 @@ class PulsarServer:
     def made(cls, room: Room, **app: Any) -> Self:
         """Set one up, with these keys of app.yml beside or instead of the usual ones."""
         server = cls(free_port(), TOKEN, str(room.directory), room.owner)
-        usual: dict[str, Any] = {
-            "staging_directory": str(server.staging),
-            "persistence_directory": str(room.directory / "persisted"),
-            "private_token": TOKEN,
-            "managers": {"_default_": _MANAGER},
-        }
         server.staging.mkdir(parents=True)
-        # What is JSON is YAML too.
-        (room.directory / "app.yml").write_text(json.dumps(usual | app))
+        server.configure(**app)
         (room.directory / "server.ini").write_text(_SERVER.format(port=server.port))
         return server
+
+    def configure(self, **app: Any) -> None:
+        """Write app.yml anew; its next start reads it."""
+        usual: dict[str, Any] = {
+            "staging_directory": str(self.staging),
+            "persistence_directory": f"{self.directory}/persisted",
+            "private_token": self.token,
+            "managers": {"_default_": _MANAGER},
+        }
+        # What is JSON is YAML too.
+        (Path(self.directory) / "app.yml").write_text(json.dumps(usual | app))
 
     @property
     def url(self) -> str:

@@ -6,7 +6,7 @@ from tesp.backends.pulsar import wire
 from tesp.backends.pulsar.rest import RestPulsarClient, once
 from tesp.backends.pulsar.small_jobs import SmallJobs
 from tesp.backends.pulsar.wire import Name, Status
-from tesp.errors import BackendError
+from tesp.errors import BackendError, TransferFailed
 from tesp.runner.plan import CANCEL_FILE, CLAIM_FILE, RESULT_FILE
 
 # A runner that is told to end has to stop its container.
@@ -30,18 +30,26 @@ class Closing:
         status = await self._client.status(job)
         if status and (status.gone or (status.state in wire.FINAL and _finished(status))):
             return
-        await self._client.write(job, wire.in_metadata(CANCEL_FILE), once(b""))
+        asked = await self._ask(job)
         if status and status.state in (wire.QUEUED, wire.PREPROCESSING):
-            # Where it is only about to start, its runner finds the file.
+            # Where it is only about to start, its runner finds that it was asked to end.
             await self._client.cancel(job)
-            if status.state == wire.PREPROCESSING:
+            if status.state == wire.PREPROCESSING and asked:
                 return
-        status = await self._end_of(job, _GRACE_SECONDS)
+        status = await self._end_of(job, _GRACE_SECONDS) if asked else None
         if status is None:
             await self._client.cancel(job)
             status = await self._end_of(job, _KILL_SECONDS)
         if status is None or not _finished(status):
             await self._jobs.remove(job)
+
+    async def _ask(self, job: Name) -> bool:
+        """Ask the runner to end; False where there is no room on the disk even for that."""
+        try:
+            await self._client.write(job, wire.in_metadata(CANCEL_FILE), once(b""))
+        except TransferFailed:
+            return False
+        return True
 
     async def _end_of(self, job: Name, seconds: float) -> Status | None:
         """Wait for the end of a job; None where it did not come in time."""

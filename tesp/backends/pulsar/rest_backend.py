@@ -14,7 +14,7 @@ from tesp.backends.pulsar.small_jobs import SmallJobs
 from tesp.backends.pulsar.watching import Watching
 from tesp.backends.pulsar.wire import Name
 from tesp.backends.pulsar.workspace import PulsarWorkspace
-from tesp.errors import BackendRefused, BackendUnavailable
+from tesp.errors import BackendError, BackendRefused
 from tesp.runner.plan import Plan, Runtime
 from tesp.settings import PulsarSettings
 from tesp.tes.needs import Needs
@@ -124,7 +124,8 @@ class RestPulsar:
                 try:
                     async with self._polling.turn(due):
                         seen = await watching.look()
-                except BackendUnavailable as error:
+                except BackendError as error:
+                    # Refused, too: the job runs, whatever has become of token and manager.
                     seen = watching.out_of_reach(error, self._settings.give_up_seconds)
                 if isinstance(seen, Ended):
                     self._submitted.discard(job.place)

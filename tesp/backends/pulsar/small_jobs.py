@@ -8,7 +8,7 @@ from tesp.backends.pulsar import command, control_lines, wire
 from tesp.backends.pulsar.control_lines import PREFIX
 from tesp.backends.pulsar.rest import RestPulsarClient, once
 from tesp.backends.pulsar.wire import Name, Status
-from tesp.errors import BackendError
+from tesp.errors import BackendError, TransferFailed
 from tesp.settings import PulsarSettings
 
 _WAIT_SECONDS = 120.0
@@ -61,6 +61,8 @@ class SmallJobs:
             await self._client.submit(job, line, {})
             async with asyncio.timeout(seconds):
                 return await self._ended(job)
+        except TransferFailed as error:
+            raise BackendError(f"A small job cannot be run: {error}.") from error
         except TimeoutError as error:
             await self._client.cancel(job)
             raise BackendError(

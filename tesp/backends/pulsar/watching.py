@@ -11,7 +11,7 @@ from tesp.backends.pulsar.polling import Polling
 from tesp.backends.pulsar.rest import RestPulsarClient, once
 from tesp.backends.pulsar.small_jobs import SmallJobs
 from tesp.backends.pulsar.wire import Name, Status
-from tesp.errors import BackendUnavailable
+from tesp.errors import BackendError, TransferFailed
 from tesp.runner.plan import (
     CANCEL_FILE,
     CLAIM_FILE,
@@ -77,7 +77,7 @@ class Watching:
             return min(_LONGEST_WAIT_SECONDS, _SHORTEST_WAIT_SECONDS + away * _SHARE_OF_AWAY)
         return _HURRY_SECONDS if self._hurries else polling.pause(now - self._began)
 
-    def out_of_reach(self, error: BackendUnavailable, give_up_seconds: float) -> Ended | None:
+    def out_of_reach(self, error: BackendError, give_up_seconds: float) -> Ended | None:
         """Pulsar did not answer: the job's silence meanwhile means nothing."""
         now = self._clock()
         if self._away_since is None:
@@ -93,6 +93,7 @@ class Watching:
             self._away_since, self._alive = None, self._clock()
             self.suspect()
         if status is None:
+            await self._client.check(self._job.manager)
             self._suspected = True
             return await self._signs(None)
         self._hurries = status.state == wire.POSTPROCESSING and not self._hurries
@@ -111,9 +112,12 @@ class Watching:
             self._alive = now
         if now - self._alive < self._silence_seconds:
             return None
-        # Should the start come after all, it finds that it is not wanted any more.
-        await self._client.write(self._job, wire.in_metadata(CANCEL_FILE), once(b""))
         sentence = f"The job on the Pulsar {self._name} was never started."
+        try:
+            # Should the start come after all, it finds that it is not wanted any more.
+            await self._client.write(self._job, wire.in_metadata(CANCEL_FILE), once(b""))
+        except TransferFailed:
+            return Ended(None, sentence, started=True)
         return Ended(None, sentence, started=False)
 
     async def _beats(self) -> bool:

@@ -3,6 +3,7 @@
 A new backend gets a Harness here and a name in conftest.py; then every test runs over it.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from tests.peers.room import wait_until
 
 SANDBOX = Runtime("sandbox", "bwrap")
 ROOT = "roots/0"
+_END_SECONDS = 120.0
 
 
 class Harness(Protocol):
@@ -160,9 +162,10 @@ class Attempt:
 
     async def end(self, backend: Backend | None = None) -> Ended:
         """Follow it to its end."""
-        async for seen in (backend or self.backend).watch(self.job):
-            if isinstance(seen, Ended):
-                return seen
+        async with asyncio.timeout(_END_SECONDS):
+            async for seen in (backend or self.backend).watch(self.job):
+                if isinstance(seen, Ended):
+                    return seen
         raise AssertionError("the watch ended without an end")
 
     async def result(self) -> Result:

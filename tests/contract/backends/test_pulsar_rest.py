@@ -9,6 +9,7 @@ import subprocess
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -182,6 +183,29 @@ async def test_a_watch_waits_for_a_pulsar_that_is_stopped_for_a_while(
     assert isinstance(ended, Ended)
     assert ended.result is not None
     await own.backend.clean(own.job)
+
+
+@pytest.mark.parametrize("app", [{"private_token": "another"}, {"managers": {"other": {}}}])
+async def test_a_watch_waits_while_pulsar_refuses_what_it_took_before(
+    own_pulsar: PulsarServer, own: Attempt, gate: Gate, app: dict[str, Any]
+) -> None:
+    gate.hold("/ran")
+    await own.start(f"{gate.knock('/ran')}; echo through")
+    gate.wait_for("/ran")
+    await asyncio.to_thread(own_pulsar.kill)
+    own_pulsar.configure(**app)
+    await asyncio.to_thread(own_pulsar.started)
+    following = asyncio.create_task(follow(own))
+    with pytest.raises(BackendRefused):
+        await own.backend.check()
+    gate.release("/ran")
+    result = own.harness.place(own.job) / "result.json"
+    await asyncio.to_thread(wait_until, result.exists, "a result")
+    assert not following.done()
+    await asyncio.to_thread(own_pulsar.kill)
+    own_pulsar.configure()
+    await asyncio.to_thread(own_pulsar.started)
+    assert (await following).tails["0.stdout"] == b"through\n"
 
 
 async def test_a_job_is_given_up_when_its_pulsar_stays_away(
