@@ -14,13 +14,16 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 class FilesServer:
     """`inputs` are served, what is sent is kept in `outputs` under its published name.
 
-    `posts` lists the names that were sent, each as often as it came; `refusing` answers 500.
+    `posts` lists the names that were sent, each as often as it came. So many as `refusals` are
+    answered with 500; while `held` is clear, they wait for their answer; all `arrived` count.
     """
 
     def __init__(self, directory: Path) -> None:
         self.inputs, self.outputs = directory / "inputs", directory / "outputs"
         self.posts: list[str] = []
-        self.refusing = False
+        self.refusals = self.arrived = 0
+        self.held = threading.Event()
+        self.held.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -92,10 +95,14 @@ class FilesServer:
                 self._take(f"{query['output']}/{query['size']}/{tail}", self._body())
 
             def _take(self, name: str, content: bytes) -> None:
-                if files.refusing:
+                files.arrived += 1
+                files.held.wait()
+                if files.refusals > 0:
+                    files.refusals -= 1
                     return self._answer(500, json.dumps({"detail": "No room."}).encode())
                 files._keep(urlsplit(self.path).path.removeprefix("/out/"), name, content)
-                self._answer(201, b"")
+                with contextlib.suppress(ConnectionError):
+                    self._answer(201, b"")
 
             def _query(self) -> dict[str, str]:
                 return {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}

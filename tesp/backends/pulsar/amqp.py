@@ -21,6 +21,7 @@ from aiormq.exceptions import (
     ChannelAccessRefused,
     ChannelPreconditionFailed,
     ConnectionNotAllowed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 from pydantic import SecretStr
@@ -73,25 +74,27 @@ class Broker:
         self._take, self._reopened = take, reopened
         self._opening = asyncio.Lock()
         self._opened: _Opened | None = None
+        self._failure = ""
         self._keeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Be connected: declare the queues and listen, where that is not so already."""
-        if self._is_open():
-            return
         async with self._opening:
             if self._is_open():
                 return
             await self._drop()
-            self._opened = await self._connect()
+            try:
+                self._opened = await self._connect()
+            except BackendError as error:
+                self._failure = str(error)
+                raise
             if self._keeper is None:
-                self._keeper = asyncio.create_task(self._keep())
+                self._keeper = asyncio.create_task(self._keep(self._opened))
         self._reopened()
 
     async def publish(self, queue: str, body: bytes, lifetime_seconds: float | None = None) -> None:
         """Put a message into a queue; returns when the broker keeps it."""
-        await self.open()
-        assert self._opened is not None, "it was opened just now"
+        opened = await self._ready()
         message = aio_pika.Message(
             body,
             content_type=CONTENT_TYPE,
@@ -99,37 +102,48 @@ class Broker:
             expiration=lifetime_seconds,
         )
         try:
-            await self._opened.exchange.publish(
-                message, queue, mandatory=True, timeout=_ANSWER_SECONDS
-            )
+            await opened.exchange.publish(message, queue, mandatory=True, timeout=_ANSWER_SECONDS)
         except DeliveryError as error:
             # It was deleted while we were connected: it is declared again with all others.
-            self._opened.ended.set()
+            opened.ended.set()
             raise self._unavailable(f"it has no queue {queue}") from error
         except _BROKEN as error:
             raise self._unavailable(_reason(error)) from error
 
     async def consumers(self, queue: str) -> int:
         """How many listen to a queue."""
-        await self.open()
-        assert self._opened is not None, "it was opened just now"
+        opened = await self._ready()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 # An error closes the channel: it has one of its own.
-                async with self._opened.connection.channel() as channel:
+                async with opened.connection.channel() as channel:
                     found = await channel.declare_queue(queue, passive=True)
         except _BROKEN as error:
-            self._opened.ended.set()
+            opened.ended.set()
             raise self._unavailable(_reason(error)) from error
         return found.declaration_result.consumer_count or 0
 
     async def listen(self) -> None:
         """See that we listen: who deletes a queue ends that without a word."""
-        for queue in self._listened:
-            if not await self.consumers(queue):
-                assert self._opened is not None, "it was opened just now"
-                self._opened.ended.set()
         await self.open()
+        for queue in self._listened:
+            opened = await self._ready()
+            try:
+                heard = await self.consumers(queue) > 0
+            except BackendUnavailable:
+                heard = False
+            if not heard:
+                opened.ended.set()
+                await self.open()
+
+    async def _ready(self) -> _Opened:
+        """What is open. Where it broke it is being opened already, and nobody waits for that."""
+        if self._keeper is None:
+            await self.open()
+        opened = self._opened
+        if opened is None or opened.ended.is_set():
+            raise BackendUnavailable(self._failure or str(self._unavailable("it went away")))
+        return opened
 
     async def close(self) -> None:
         """Close the connection. It can be opened again."""
@@ -143,20 +157,20 @@ class Broker:
     def _is_open(self) -> bool:
         return self._opened is not None and not self._opened.ended.is_set()
 
-    async def _keep(self) -> None:
+    async def _keep(self, opened: _Opened) -> None:
         """Open anew whatever has ended, for as long as we live."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            if self._opened is not None:
-                await self._opened.ended.wait()
+            await opened.ended.wait()
             try:
                 await self.open()
-                pause = _FIRST_PAUSE_SECONDS
-                _log.info("Pulsar %s: the broker is there again", self._name)
             except BackendError as error:
                 _log.warning("%s", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            if self._opened is not None and self._is_open():
+                _log.info("Pulsar %s: the broker is there again", self._name)
+                opened, pause = self._opened, _FIRST_PAUSE_SECONDS
 
     async def _connect(self) -> _Opened:
         url = URL(self._url.get_secret_value()).update_query(heartbeat=_HEARTBEAT_SECONDS)
@@ -227,6 +241,8 @@ def _reason(error: BaseException) -> str:
     """Why it broke, without an address."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, InvalidFrameError):
+        return "it closes the connection: see whether the virtual host in amqp_url is there"
     number = getattr(error, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)

@@ -22,8 +22,6 @@ SILENCE_SECONDS = 120.0
 _GRACE_SECONDS = 30.0
 _KILL_SECONDS = 10.0
 _ASK_SECONDS = 1.0
-# What was brought in while a job was removed is removed again so much later.
-_AGAIN_SECONDS = 60.0
 
 
 class AmqpPulsar:
@@ -55,10 +53,7 @@ class AmqpPulsar:
 
     async def check(self) -> None:
         """See that the broker answers, that we are heard there, and that Pulsar takes jobs."""
-        await self._broker.open()
-        for manager in managers_used(self._settings):
-            await self._requests.find(manager)
-        await self._broker.listen()
+        await self._requests.check(managers_used(self._settings), self._silence_seconds)
 
     def capacity(self) -> Capacity:
         """What the settings give to all tasks together."""
@@ -188,7 +183,7 @@ class AmqpPulsar:
             return
         await self._control.discard(job)
         if status.state == wire.PREPROCESSING:
-            self._control.discard_soon(job, _AGAIN_SECONDS)
+            self._control.discard_again(job)
 
     async def close(self) -> None:
         """Listen no more; jobs go on."""

@@ -23,6 +23,7 @@ _ASK_SECONDS = 5.0
 _AT_ONCE = 4
 _BATCH = 32
 _BATCH_SECONDS = 2.0
+_AGAIN_SECONDS = 60.0
 _NOTHING = Staging()
 
 
@@ -69,7 +70,11 @@ class Control:
                 f"{status.words()}".strip()
             )
 
-    def discard_soon(self, job: Name, seconds: float = _BATCH_SECONDS) -> None:
+    def discard_again(self, job: Name) -> None:
+        """Remove what may have come in while a job was removed."""
+        self._do(self._discard_later(job))
+
+    def discard_soon(self, job: Name) -> None:
         """Remove a job that has ended, together with others."""
         manager = self._manager(job)
         doomed = self._doomed.setdefault(manager, [])
@@ -77,7 +82,7 @@ class Control:
         if len(doomed) == _BATCH:
             self._do(self._discard_batch(manager, 0))
         elif len(doomed) == 1:
-            self._do(self._discard_batch(manager, seconds))
+            self._do(self._discard_batch(manager, _BATCH_SECONDS))
 
     async def close(self) -> None:
         """Send out what waits to be removed: it is removed, whoever is there to see it."""
@@ -91,6 +96,10 @@ class Control:
                 await self._requests.run(_control_job(manager), line, {}, _NOTHING)
             except BackendError as error:
                 _log.warning("%s Left there: %s", error, ", ".join(doomed))
+
+    async def _discard_later(self, job: Name) -> None:
+        await asyncio.sleep(_AGAIN_SECONDS)
+        self.discard_soon(job)
 
     async def _discard_batch(self, manager: str, seconds: float) -> None:
         """Remove what is to be removed in so many seconds; try until it can be."""

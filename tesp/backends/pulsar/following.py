@@ -3,6 +3,7 @@ when one is overdue, and by a look at the job itself where Pulsar may be wrong a
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -23,9 +24,12 @@ _SHARE_OF_AGE = 0.2
 _ASK_SECONDS = 30.0
 _LONGEST_ASK_SECONDS = 300.0
 _ASK_AGAIN_SECONDS = 2.0
+_UNANSWERED = 5
 # Pulsar notices the end of a job within its own polling interval. If it does not, it never will.
 _NOTICE_SECONDS = 15.0
 _TRIES_TO_POST = 2
+# Of the URLs in Pulsar's words: they hold the keys.
+_QUERY = re.compile(r"\?\S*")
 
 
 class Following:
@@ -53,8 +57,8 @@ class Following:
         self._status: Status | None = None
         self._heartbeat: float | None = None
         self._seen = Seen(Progress())
-        self._orphaned = self._fenced = False
-        self._absent = 0
+        self._orphaned = self._fenced = self._existed = False
+        self._absent = self._unanswered = 0
         self._result_since: float | None = None
         self._away_since: float | None = None
 
@@ -98,12 +102,12 @@ class Following:
     async def _heard(self, status: Status) -> Seen | Ended | None:
         """Pulsar tells how the job stands."""
         news = self._status is None or self._status.state != status.state
-        self._status = status
+        self._status, self._unanswered = status, 0
         self._ask_pause = _ASK_SECONDS if news else min(2 * self._ask_pause, _LONGEST_ASK_SECONDS)
         self._ask_at = self._clock() + self._ask_pause
         if status.gone:
             return await self._gone()
-        self._absent = 0
+        self._absent, self._existed = 0, True
         if status.state in wire.FINAL:
             return await self._final(status)
         if status.state == wire.LOST:
@@ -130,7 +134,11 @@ class Following:
             return await self._look()
         await self._requests.find(self._job.manager)
         await self._requests.ask(self._job)
-        self._ask_at = self._clock() + _ASK_AGAIN_SECONDS
+        now = self._clock()
+        self._ask_at = now + min(_ASK_AGAIN_SECONDS * 2 ** min(self._unanswered, 8), _ASK_SECONDS)
+        self._unanswered += 1
+        if self._unanswered > _UNANSWERED and self._look_at is None:
+            self._look_at = now
         return None
 
     async def _gone(self) -> Ended | None:
@@ -141,7 +149,7 @@ class Following:
         self._absent += 1
         if self._absent > 2:
             sentence = f"The Pulsar {self._settings.name} has no trace of the job."
-            return Ended(None, sentence, started=self._seen != Seen(Progress()))
+            return Ended(None, sentence, started=self._existed)
         # An answer on its way may be older than the setup.
         await self._requests.ask(self._job)
         return None
@@ -165,7 +173,7 @@ class Following:
             # Pulsar has started it twice, and speaks of the one that failed.
             self._orphaned = True
             return await self._look()
-        words = look.words or status.words()
+        words = _QUERY.sub("", look.words or status.words())
         sentence = f"The Pulsar {self._settings.name} could not start the job. {words}"
         return Ended(None, sentence.strip(), started=False)
 

@@ -68,10 +68,7 @@ class HybridPulsar(RestPulsar):
     async def check(self) -> None:
         """See that both ways are open, that Pulsar takes jobs, and that we hear of them."""
         await super().check()
-        await self._broker.open()
-        for manager in managers_used(self._settings):
-            await self._requests.find(manager)
-        await self._broker.listen()
+        await self._requests.check(managers_used(self._settings), self._silence_seconds)
 
     async def submit(self, job: Job, plan: Plan) -> None:
         """Bring the runner with its plan, and have it started."""

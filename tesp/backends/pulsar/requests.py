@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tesp.backends.pulsar import messages, wire
 from tesp.backends.pulsar.amqp import Broker
@@ -47,6 +47,18 @@ class Requests:
     async def kill(self, job: Name) -> None:
         """Have a job killed, or taken out of the queue."""
         await self._publish(job.manager, messages.KILL, messages.kill(job))
+
+    async def check(self, managers: Sequence[str], silence_seconds: float) -> None:
+        """See that we listen, and that Pulsar takes jobs. One that has said nothing for long is
+        asked about a job that there is not: the broker believes in one that is gone for long."""
+        await self._broker.listen()
+        for manager in managers:
+            await self.find(manager)
+        if self._updates.silence() > silence_seconds:
+            job = Name(managers[0], f"tesp-check-{secrets.token_hex(6)}")
+            with self._updates.follow(job.id) as news:
+                await self.ask(job)
+                await self._until(news, job, lambda status: True, ask=False)
 
     async def find(self, manager: str) -> None:
         """See that a Pulsar takes jobs for this manager."""

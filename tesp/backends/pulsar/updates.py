@@ -3,12 +3,17 @@
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Iterator
 
 from tesp.backends.pulsar import messages, wire
 from tesp.backends.pulsar.wire import Status
 
 _log = logging.getLogger(__name__)
+
+# What the jobs that we make for ourselves begin with.
+OURS = "tesp-"
 
 
 class News:
@@ -63,6 +68,7 @@ class Updates:
         self._expected: dict[str, Status | None] = {}
         self._heard: set[str] = set()
         self._followers: dict[str, list[News]] = {}
+        self._heard_at = -math.inf
 
     def take(self, body: bytes) -> None:
         """One message; one that is no update of a job is told in the log, and is gone."""
@@ -71,9 +77,10 @@ class Updates:
         except ValueError:
             _log.warning("Pulsar %s sent what is no status of a job: %r", self._name, body[:200])
             return
+        self._heard_at = time.monotonic()
         known = job_id in self._expected or job_id in self._followers
         _log.log(
-            logging.DEBUG if known else logging.INFO,
+            logging.DEBUG if known or job_id.startswith(OURS) else logging.INFO,
             "Pulsar %s: the job %r%s is %.20s",
             self._name,
             job_id[:200],
@@ -84,6 +91,10 @@ class Updates:
             self._keep(job_id, status)
         for news in self._followers.get(job_id, ()):
             news.add(status)
+
+    def silence(self) -> float:
+        """For how many seconds nothing came at all."""
+        return time.monotonic() - self._heard_at
 
     def expect(self, job_id: str, *, begins: bool = False) -> None:
         """Keep what comes about a job until it is followed. `begins`: nothing came before."""
