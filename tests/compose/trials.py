@@ -20,7 +20,7 @@ _PRIVATE: dict[str, Any] = {
     "executors": [
         {
             "image": "busybox",
-            "command": ["sh", "-c", "umask 077; cat > /private/x; wc -w < /private/x"],
+            "command": ["sh", "-c", "umask 077; cat > /private/x; sleep 1; wc -w < /private/x"],
             "stdin": "/data/words",
         }
     ],
@@ -102,6 +102,7 @@ def _words_are_counted(engine: Engine, stack: Stack, backend: str) -> None:
     log = run_task(engine, _PRIVATE)["logs"][0]
     assert log["logs"][0]["stdout"] == "3\n"
     assert log["metadata"]["backend"] == backend
+    assert int(log["metadata"]["executor.0.peak_memory_bytes"]) > 0
     wait_until(lambda: not _left(stack.data), f"{stack.data} is clean")
 
 
