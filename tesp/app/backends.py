@@ -98,18 +98,19 @@ def pulsar_backend(settings: Settings, pulsar: PulsarSettings) -> Backend:
         docker_host=pulsar.docker_host,
         user=pulsar.user,
         network=pulsar.network,
+        image_cache=str(pulsar.image_cache or "") or None,
     )
-    if pulsar.amqp_url is not None and pulsar.url is not None:
-        from tesp.backends.pulsar.hybrid_backend import HybridPulsar
+    if pulsar.amqp_url is None:
+        from tesp.backends.pulsar.rest_backend import RestPulsar
 
-        return HybridPulsar(pulsar, runtime)
-    if pulsar.amqp_url is not None:
+        return RestPulsar(pulsar, runtime)
+    if pulsar.url is None:
         from tesp.backends.pulsar.amqp_backend import AmqpPulsar
 
         return AmqpPulsar(pulsar, runtime)
-    from tesp.backends.pulsar.rest_backend import RestPulsar
+    from tesp.backends.pulsar.hybrid_backend import HybridPulsar
 
-    return RestPulsar(pulsar, runtime)
+    return HybridPulsar(pulsar, runtime)
 
 
 def _program(kind: str) -> str:
