@@ -10,7 +10,8 @@ from tesp.runner.watch import Watch
 from tesp.runner.web import Refusal, Setback
 
 HANDS = 2  # Pulsars and servers have few threads
-TRIES = 25  # without headway: some five minutes
+TRIES = 25  # without headway: some five minutes, for a service that is away
+TOLD_TRIES = 5  # where the service is there, and what is behind it fails
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
 
 Errand = Callable[[], None]
@@ -51,15 +52,15 @@ class Crew:
 
     def insist(self, act: Errand, headway: Callable[[], int] = lambda: 0) -> None:
         """Act until it goes well, with pauses; Refusal where it never does."""
-        tries, reached, pause = TRIES, headway(), FIRST_PAUSE_SECONDS
+        failures, told, reached, pause = 0, 0, headway(), FIRST_PAUSE_SECONDS
         while True:
             try:
                 return act()
             except Setback as error:
                 if headway() > reached:
-                    tries, pause = TRIES, FIRST_PAUSE_SECONDS
-                reached, tries = headway(), tries - 1
-                if not tries:
+                    failures, told, pause = 0, 0, FIRST_PAUSE_SECONDS
+                reached, failures, told = headway(), failures + 1, told + error.told
+                if failures == TRIES or told == TOLD_TRIES:
                     raise Refusal(str(error)) from error
             if self._over.wait(pause):
                 raise Stopped

@@ -23,7 +23,14 @@ class Refusal(Exception):
 
 
 class Setback(Exception):
-    """It went wrong and may go well the next time. The message is a sentence."""
+    """It went wrong and may go well the next time. The message is a sentence.
+
+    `told`: the service itself says what went wrong, behind it.
+    """
+
+    def __init__(self, sentence: str, told: bool = False) -> None:
+        super().__init__(sentence)
+        self.told = told
 
 
 class Web:
@@ -61,9 +68,10 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except urllib.error.HTTPError as error:
-        sentence = _sentence(host, error)
+        detail = _detail(error)
+        sentence = detail or "%s answers %d %s" % (host, error.code, error.reason)
         if error.code >= 500 or error.code in _PASSING:
-            raise Setback(sentence) from error
+            raise Setback(sentence, detail is not None) from error
         raise Refusal(sentence, error.code) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
@@ -73,16 +81,14 @@ def translated(url: str) -> Iterator[None]:
         raise Setback(sentence) from error
 
 
-def _sentence(host: str, error: urllib.error.HTTPError) -> str:
-    """What a server says of its refusal: a problem document's detail, or else the status."""
+def _detail(error: urllib.error.HTTPError) -> Optional[str]:
+    """What a server says of its refusal, where it is a problem document's detail."""
     try:
         problem = json.loads(error.read(_LONGEST_PROBLEM).decode("utf-8"))
     except (OSError, http.client.HTTPException, ValueError):
         problem = None
     detail = problem.get("detail") if isinstance(problem, dict) else None
-    if isinstance(detail, str) and detail:
-        return detail
-    return "%s answers %d %s" % (host, error.code, error.reason)
+    return detail if isinstance(detail, str) and detail else None
 
 
 def _words(reason: Any) -> str:
