@@ -10,6 +10,8 @@ import shlex
 from tesp.backends.pulsar.wire import ARCHIVE, WORKSPACE
 
 METADATA = "../metadata"
+# A scheduler's SIGTERM goes to the shell too, which is to wait until the runner has ended.
+_WAITING = "trap : TERM; "
 HERE = f"{METADATA}/{WORKSPACE}"
 ENCODED = f"{ARCHIVE}.b64"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -17,7 +19,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def run_line(python: str, archive: str = ARCHIVE) -> str:
     """Run the job's own plan, which is in the archive."""
-    return control_line(python, "job", HERE, archive=archive)
+    return _WAITING + control_line(python, "job", HERE, archive=archive)
 
 
 def control_line(python: str, command: str, *paths: str, archive: str = ARCHIVE) -> str:

@@ -26,6 +26,8 @@ MARKER = "_"
 PREPROCESSING, QUEUED, RUNNING = "preprocessing", "queued", "running"
 POSTPROCESSING, COMPLETE, CANCELLED = "postprocessing", "complete", "cancelled"
 FAILED, LOST = "failed", "lost"
+# What a scheduler says and Pulsar has no word for: suspended, its nodes boot, and the like.
+OTHER = "other"
 # What Pulsar never takes back. LOST is not among them: it is said of jobs that still run.
 FINAL = frozenset({COMPLETE, CANCELLED, FAILED})
 
@@ -93,11 +95,11 @@ class Status:
 def status_of(body: bytes | Mapping[str, Any]) -> Status:
     """A status as Pulsar sends it, over REST or in a message; raises ValueError."""
     data = body if isinstance(body, Mapping) else json.loads(body)
-    if not isinstance(data, Mapping) or not isinstance(data.get("status"), str):
+    if not isinstance(data, Mapping) or not isinstance(state := _state_in(data), str):
         raise ValueError("no status of a job")  # noqa: TRY004 - of a message, not of a program
     returncode = data.get("returncode")
     return Status(
-        state=data["status"],
+        state=state,
         returncode=returncode if isinstance(returncode, int) else None,
         stderr=data.get("stderr") or "",
         job_stdout=data.get("job_stdout") or "",
@@ -105,6 +107,11 @@ def status_of(body: bytes | Mapping[str, Any]) -> Status:
         metadata_files=_names(data.get("metadata_directory_contents")),
         job_files=_names(data.get("job_directory_contents")),
     )
+
+
+def _state_in(data: Mapping[str, Any]) -> Any:
+    state = data.get("status")
+    return OTHER if state is None and data.get("complete") == "false" else state
 
 
 def state_at_the_head(body: bytes) -> Status:

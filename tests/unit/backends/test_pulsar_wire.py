@@ -130,10 +130,20 @@ def test_submit_params_are_whole_numbers_that_hold_what_is_asked_for() -> None:
 
 def test_a_command_line_lets_nothing_but_the_report_out() -> None:
     line = command.run_line("/opt/py 3/python")
-    words = shlex.split(line.partition("; ")[2])
+    words = shlex.split(line.rpartition("; ")[2])
     assert words[:6] == [
         *("/opt/py 3/python", "-I", "-S"),
         *("../metadata/runner.pyz", "job", "../metadata/tesp"),
     ]
     assert "2>../metadata/tool_stderr" in words
     assert "exit" not in line
+
+
+def test_the_shell_of_a_job_that_is_told_to_end_waits_for_the_runner() -> None:
+    assert command.run_line("python3").startswith("trap : TERM; ")
+
+
+def test_a_state_that_pulsar_has_no_word_for_is_no_end() -> None:
+    held = wire.status_of({"complete": "false", "status": None, "job_id": "t1-1.1"})
+    assert held.state == wire.OTHER
+    assert held.state not in wire.FINAL
