@@ -26,6 +26,8 @@ DEBIAN = {
     "/bin/busybox": "busybox-static",
     "docker-registry": "docker-registry",
     "rabbitmq-server": "rabbitmq-server",
+    "mosquitto": "mosquitto",
+    "mosquitto_sub": "mosquitto-clients",
     "slurmctld": "slurm-wlm",
     "slurmd": "slurm-wlm",
     "bowtie2": "bowtie2",

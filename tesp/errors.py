@@ -20,6 +20,7 @@ TespError
 ├── BusError             a broker or another taker of messages could not do its work
 │   ├── BusUnavailable       out of reach for now
 │   └── BusRefused           it refused the message or us, final; names the mend
+│       └── MessageRefused       this one message is at fault; others may pass
 ├── ServiceUnreachable   the command line got no answer from the service
 └── RequestRefused       the service refused what the command line asked
 """
@@ -118,6 +119,10 @@ class BusUnavailable(BusError):
 
 class BusRefused(BusError):
     """It refused the message, or us."""
+
+
+class MessageRefused(BusRefused):
+    """This one message is no message, or may not go where it wants to; others may pass."""
 
 
 class ServiceUnreachable(TespError):

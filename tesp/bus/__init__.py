@@ -38,11 +38,12 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A message as it came. `raw` is its body as it was sent; `trusted`: the broker or a secret
-    vouches for its sender."""
+    vouches for its sender; `retained`: the broker kept it from before we subscribed."""
 
     message: Message
     raw: bytes
     trusted: bool = False
+    retained: bool = False
 
 
 class Bus(Protocol):
@@ -51,14 +52,23 @@ class Bus(Protocol):
     name: str
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Send in this order; returns when the broker has confirmed every one."""
+        """Send in this order; returns when the broker has confirmed every one.
+
+        Where it raises, some of them may have been sent: send all of them again. It raises
+        MessageRefused where only one of them is at fault, not we.
+        """
         ...
 
-    def subscribe(self, *filters: str) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+    def subscribe(
+        self, *filters: str, name: str | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
         """Messages whose topic matches one of the filters (MQTT's `+` and `#`), each once.
 
-        One is acknowledged when the next is asked for. Connections are made anew for ever; what
-        is no message is logged and dropped.
+        Entered when the broker has taken the filters, however long that lasts; raises BusRefused
+        where it never will. One is acknowledged when the next is asked for. Connections are made
+        anew for ever; what is no message is logged and dropped. Where the broker's settings give
+        a client id, what comes while nobody listens is kept; `name` then tells subscriptions of
+        one client apart. Filters such as `*.*.*.*.0000` match routing keys, where there are any.
         """
         ...
 

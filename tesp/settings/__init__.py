@@ -5,6 +5,7 @@ overrides a key by its path: `TESP_STORE__MONGODB_URI`. An unknown key stops the
 nearest right one named.
 """
 
+from tesp.settings.bus import BrokerSettings, BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings, RegistrySettings
 from tesp.settings.pulsars import PulsarLimits, PulsarSettings, RouteSettings, SizeClass
 from tesp.settings.reading import load, parse
@@ -22,6 +23,8 @@ from tesp.settings.whole import LOCAL, Settings
 __all__ = [
     "LOCAL",
     "BasicAuthSettings",
+    "BrokerSettings",
+    "BusSettings",
     "ContainerSettings",
     "DispatchSettings",
     "FileRoot",

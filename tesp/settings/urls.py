@@ -23,6 +23,20 @@ def amqp_url(url: str) -> str:
     return url
 
 
+def broker_url(url: str) -> str:
+    """A broker's URL, mqtt(s)://host:port or amqp(s)://host:port/vhost, without credentials."""
+    parts = _split(url)
+    if parts.scheme not in ("mqtt", "mqtts", "amqp", "amqps") or not parts.hostname:
+        raise ValueError("this is no URL such as mqtt://host:1883, mqtts:, amqp: or amqps:")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong into the URL: see username and password")
+    if parts.query or parts.fragment:
+        raise ValueError("this URL must end with its path: no ? and no #")
+    if parts.scheme.startswith("mqtt") and parts.path not in ("", "/"):
+        raise ValueError("MQTT has no virtual host: this URL must end with its port")
+    return url
+
+
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)

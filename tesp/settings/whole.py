@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from tesp.settings.bus import BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings
 from tesp.settings.pulsars import PulsarSettings, RouteSettings
 from tesp.settings.section import Section
@@ -37,6 +38,7 @@ class Settings(Section):
     routes: tuple[RouteSettings, ...] = ()
     containers: ContainerSettings = ContainerSettings()
     staging: StagingSettings = StagingSettings()
+    bus: BusSettings = BusSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
