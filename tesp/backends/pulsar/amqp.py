@@ -165,7 +165,8 @@ class Broker:
             try:
                 await self.open()
             except BackendError as error:
-                _log.warning("%s", error)
+                if pause == _FIRST_PAUSE_SECONDS:
+                    _log.warning("%s", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             if self._opened is not None and self._is_open():

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from tesp.backends import Capacity, Ended, Job, Seen, package
 from tesp.backends.pulsar import command, messages, wire
@@ -117,13 +118,15 @@ class AmqpPulsar:
             self._settings,
             self._requests,
             self._control,
+            self._updates,
             silence_seconds=self._silence_seconds,
             is_canceled=lambda: name.id in self._canceled,
         )
-        async for item in following.items(self._updates):
-            if isinstance(item, Ended) and item.result:
-                self._ended.add(name.id)
-            yield item
+        async with aclosing(following.items()) as items:
+            async for item in items:
+                if isinstance(item, Ended) and item.result:
+                    self._ended.add(name.id)
+                yield item
 
     async def cancel(self, job: Job) -> None:
         """Tell the runner to end; kill it where it does not; then see that nothing is left."""

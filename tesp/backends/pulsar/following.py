@@ -5,7 +5,7 @@ when one is overdue, and by a look at the job itself where Pulsar may be wrong a
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from tesp.backends import Ended, Seen
 from tesp.backends.pulsar import wire
@@ -18,7 +18,8 @@ from tesp.runner.plan import CLAIM_FILE, Progress, Result
 from tesp.runner.report import Report
 from tesp.settings import PulsarSettings
 
-_FIRST_LOOK_SECONDS = 1.0
+_FIRST_LOOK_SECONDS = 2.0
+_LOOKS_A_SECOND = 2.0
 _LONGEST_LOOK_SECONDS = 60.0
 _SHARE_OF_AGE = 0.2
 _ASK_SECONDS = 30.0
@@ -43,12 +44,13 @@ class Following:
         settings: PulsarSettings,
         requests: Requests,
         control: Control,
+        updates: Updates,
         *,
         silence_seconds: float,
         is_canceled: Callable[[], bool],
     ) -> None:
         self._job, self._settings = job, settings
-        self._requests, self._control = requests, control
+        self._requests, self._control, self._updates = requests, control, updates
         self._silence_seconds, self._is_canceled = silence_seconds, is_canceled
         self._clock = asyncio.get_running_loop().time
         self._began = self._alive = self._clock()
@@ -62,12 +64,12 @@ class Following:
         self._result_since: float | None = None
         self._away_since: float | None = None
 
-    async def items(self, updates: Updates) -> AsyncIterator[Seen | Ended]:
+    async def items(self) -> AsyncGenerator[Seen | Ended]:
         """What there is to tell, the last of it an Ended."""
-        if updates.heard_all(self._job.id):
+        if self._updates.heard_all(self._job.id):
             self._ask_at += _ASK_SECONDS
-        updates.expect(self._job.id)
-        with updates.follow(self._job.id) as news:
+        self._updates.expect(self._job.id)
+        with self._updates.follow(self._job.id) as news:
             while True:
                 item = await self._next(news)
                 if item is not None:
@@ -114,7 +116,7 @@ class Following:
             self._orphaned = True
             return await self._look()
         if status.state == wire.RUNNING and self._look_at is None:
-            self._look_at = self._clock() + _FIRST_LOOK_SECONDS
+            self._look_at = self._clock() + self._look_pause()
             return self._first_seen()
         waits = status.state in (wire.PREPROCESSING, wire.QUEUED)
         if waits and self._is_canceled():
@@ -182,9 +184,7 @@ class Following:
         try:
             look = await self._control.look(self._job)
         finally:
-            now = self._clock()
-            pause = min(_SHARE_OF_AGE * (now - self._began), _LONGEST_LOOK_SECONDS)
-            self._look_at = now + max(_FIRST_LOOK_SECONDS, pause)
+            self._look_at = self._clock() + self._look_pause()
         report = look.report or Report()
         if report.result:
             return await self._result(report.result, report)
@@ -198,6 +198,11 @@ class Following:
             await self._requests.kill(self._job)
             return Ended(None, self._silent(), tails=report.tails)
         return self._changed(report)
+
+    def _look_pause(self) -> float:
+        """Until the next look: each is a job for Pulsar, and all of them together are few."""
+        by_age = min(_SHARE_OF_AGE * (self._clock() - self._began), _LONGEST_LOOK_SECONDS)
+        return max(_FIRST_LOOK_SECONDS, by_age, self._updates.followed() / _LOOKS_A_SECOND)
 
     def _waits(self) -> bool:
         return self._status is None or self._status.state in (wire.PREPROCESSING, wire.QUEUED)

@@ -1,20 +1,18 @@
 """Jobs on a Pulsar that is reached over both: jobs and updates over AMQP, files over REST."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
-from tesp.backends import Ended, Job, Seen, package
-from tesp.backends.pulsar import command, wire
+from tesp.backends import Ended, Job, Seen
 from tesp.backends.pulsar.amqp_backend import broker_of, managers_used
 from tesp.backends.pulsar.messages import Staging
 from tesp.backends.pulsar.requests import Requests
-from tesp.backends.pulsar.rest import RestPulsarClient, once
+from tesp.backends.pulsar.rest import RestPulsarClient
 from tesp.backends.pulsar.rest_backend import SILENCE_SECONDS, RestPulsar
-from tesp.backends.pulsar.updates import Updates
-from tesp.backends.pulsar.watching import Watching
+from tesp.backends.pulsar.updates import News, Updates
 from tesp.backends.pulsar.wire import Name, Status
-from tesp.errors import BackendUnavailable
-from tesp.runner.plan import Plan, Runtime
+from tesp.errors import BackendError
+from tesp.runner.plan import Runtime
 from tesp.settings import PulsarSettings
 
 _OVERDUE_SECONDS = 30.0
@@ -48,6 +46,14 @@ class ToldClient(RestPulsarClient):
             self.tell(job, status)
         return status
 
+    async def read(self, job: Name, file: str, longest: int = 8 << 20) -> bytes | None:
+        """A small file; where Pulsar is away, what it told is in doubt."""
+        try:
+            return await super().read(job, file, longest)
+        except BackendError:
+            self.doubt(job)
+            raise
+
 
 class HybridPulsar(RestPulsar):
     """One Pulsar over AMQP and REST. While updates flow, nobody asks how a job stands."""
@@ -63,61 +69,44 @@ class HybridPulsar(RestPulsar):
         self._updates = Updates(settings.name)
         self._broker = broker_of(settings, self._updates)
         self._requests = Requests(settings, self._broker, self._updates)
-        self._told = ToldClient(settings)
+        self._teller = self._told = ToldClient(settings)
+        self._news: dict[str, News] = {}
 
     async def check(self) -> None:
         """See that both ways are open, that Pulsar takes jobs, and that we hear of them."""
         await super().check()
         await self._requests.check(managers_used(self._settings), self._silence_seconds)
 
-    async def submit(self, job: Job, plan: Plan) -> None:
-        """Bring the runner with its plan, and have it started."""
-        name = Name.at(job.place)
-        archive = await self._archive(name)
-        if archive is None:
-            return
-        await self._client.write(name, archive, once(package.with_plan(plan)))
-        line = command.run_line(self._settings.python, archive)
-        params = wire.submit_params(self._settings, plan.limits)
-        self._updates.expect(name.id, begins=True)
-        await self._requests.run(name, line, params, Staging(), makes_directory=False)
-        self._submitted.add(job.place)
+    async def _start(self, job: Name, line: str, params: Mapping[str, str]) -> None:
+        """By a message; its directory is there already."""
+        self._updates.expect(job.id, begins=True)
+        await self._requests.run(job, line, params, Staging(), makes_directory=False)
 
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
         """Look at a job when an update came, and now and then at its files."""
-        clock = asyncio.get_running_loop().time
         name = Name.at(job.place)
-        watching = Watching(self._told, self._jobs, name, self.name, self._silence_seconds)
-        if job.place not in self._submitted:
-            watching.suspect()
-        due = clock()
         with self._updates.follow(name.id) as news:
-            async with self._polling.followed():
-                while True:
-                    update = await news.next(max(0.0, due - clock()))
-                    if update is not None:
-                        self._told.tell(name, update)
-                    elif clock() < due:
-                        self._told.doubt(name)
-                    try:
-                        async with self._polling.turn(clock()):
-                            seen = await watching.look()
-                    except BackendUnavailable as error:
-                        self._told.doubt(name)
-                        seen = watching.out_of_reach(error, self._settings.give_up_seconds)
-                    if seen:
-                        yield seen
-                    if isinstance(seen, Ended):
-                        self._submitted.discard(job.place)
-                        return
-                    pause = watching.pause(self._polling)
-                    due = clock() + max(_SHORTEST_PAUSE_SECONDS, pause)
+            self._news[name.id] = news
+            async for item in super().watch(job):
+                yield item
+
+    async def _until_due(self, job: Job, due: float) -> float:
+        """An update ends the pause; in between there are only files to look at."""
+        name, clock = Name.at(job.place), asyncio.get_running_loop().time
+        until = max(due, clock() + _SHORTEST_PAUSE_SECONDS)
+        update = await self._news[name.id].next(until - clock())
+        if update is not None:
+            self._told.tell(name, update)
+        elif clock() < until:
+            self._told.doubt(name)
+        return clock()
 
     async def clean(self, job: Job) -> None:
         """Remove the directory, and see that it is gone."""
         name = Name.at(job.place)
         await super().clean(job)
         self._updates.forget(name.id)
+        self._news.pop(name.id, None)
         self._told.doubt(name)
 
     async def close(self) -> None:

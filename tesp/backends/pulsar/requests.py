@@ -13,6 +13,7 @@ from tesp.errors import BackendUnavailable
 from tesp.settings import PulsarSettings
 
 _ANSWER_SECONDS = 30.0
+_PING_SECONDS = 10.0
 _ASK_SECONDS = 2.0
 # Nobody waits for the answer to an old question: Pulsar need not find them when it comes back.
 _QUESTION_SECONDS = 60.0
@@ -58,7 +59,13 @@ class Requests:
             job = Name(managers[0], f"tesp-check-{secrets.token_hex(6)}")
             with self._updates.follow(job.id) as news:
                 await self.ask(job)
-                await self._until(news, job, lambda status: True, ask=False)
+                await self._until(
+                    news,
+                    job,
+                    lambda _: True,
+                    ask=False,
+                    seconds=min(_PING_SECONDS, silence_seconds),
+                )
 
     async def find(self, manager: str) -> None:
         """See that a Pulsar takes jobs for this manager."""
@@ -88,10 +95,16 @@ class Requests:
         return await self._until(news, job, lambda status: True, ask=True)
 
     async def _until(
-        self, news: News, job: Name, is_it: Callable[[Status], bool], *, ask: bool
+        self,
+        news: News,
+        job: Name,
+        is_it: Callable[[Status], bool],
+        *,
+        ask: bool,
+        seconds: float = _ANSWER_SECONDS,
     ) -> Status:
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 while True:
                     status = await news.next(_ASK_SECONDS)
                     if status and is_it(status):
@@ -100,7 +113,7 @@ class Requests:
                         await self.ask(job)
         except TimeoutError as error:
             raise BackendUnavailable(
-                f"The Pulsar {self._settings.name} gave no answer within {_ANSWER_SECONDS:g} s."
+                f"The Pulsar {self._settings.name} gave no answer within {seconds:g} s."
             ) from error
 
     async def _publish(

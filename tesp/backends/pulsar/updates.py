@@ -92,6 +92,10 @@ class Updates:
         for news in self._followers.get(job_id, ()):
             news.add(status)
 
+    def followed(self) -> int:
+        """How many jobs are followed."""
+        return len(self._followers)
+
     def silence(self) -> float:
         """For how many seconds nothing came at all."""
         return time.monotonic() - self._heard_at

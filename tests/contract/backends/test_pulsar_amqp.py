@@ -365,6 +365,18 @@ async def test_it_listens_again_where_that_was_ended(
     await is_through(own, await own.end())
 
 
+async def test_a_pulsar_that_hangs_is_noticed_although_the_broker_believes_in_it(
+    own_pulsar: AmqpPulsarServer, own: Attempt
+) -> None:
+    await own.backend.check()
+    with own_pulsar.frozen(), pytest.raises(BackendUnavailable, match="no answer"):
+        async with asyncio.timeout(60):
+            while True:
+                await own.backend.check()
+                await asyncio.sleep(0.1)
+    await own.backend.check()
+
+
 async def test_what_is_closed_opens_with_the_next_check(attempt: Attempt, gate: Gate) -> None:
     await held(attempt, gate)
     gate.wait_for("/ran")
