@@ -74,19 +74,11 @@ class Closing:
     async def _has_result(self, job: Name) -> bool:
         return await self._client.read(job, _RESULT, 1) is not None
 
-    async def clean(self, job: Name) -> None:
-        """Remove a job's directory, and see that it is gone; what still runs is ended first."""
-        status = await self._client.status(job)
-        if status and status.gone:
+    async def clean(self, job: Name, *, over: bool) -> None:
+        """Remove a job's directory, and see that it is gone; what still runs is ended first.
+        `over`: it has a result, and Pulsar knows that it ended."""
+        if not over and not await self._settled(job):
             return
-        if status is None or status.state not in wire.FINAL:
-            if await self._has_result(job):
-                # Gone before it has left, it would be in Pulsar's books until the next restart.
-                await self._end_of(job, _LEAVE_SECONDS)
-            else:
-                await self.cancel(job)
-        elif not _finished(status):
-            await self._jobs.remove(job)
         await self._client.delete(job)
         if await self._is_gone(job):
             return
@@ -97,6 +89,29 @@ class Closing:
             raise BackendError(
                 f"The directory of {job.id} on the Pulsar {self._name} is still there."
             )
+
+    async def _settled(self, job: Name) -> bool:
+        """See that nothing of a job runs; False where there is no such job."""
+        status = await self._client.status(job)
+        if status and status.gone:
+            return False
+        if status is None or status.state not in wire.FINAL:
+            if await self._has_result(job):
+                # Gone before it has left, it would be in Pulsar's books until the next restart.
+                await self._end_of(job, _LEAVE_SECONDS)
+                await self._take_out(job)
+            else:
+                await self.cancel(job)
+        elif not _finished(status):
+            await self._jobs.remove(job)
+        return True
+
+    async def _take_out(self, job: Name) -> None:
+        """Put back into a scheduler's queue, a job would start again. One that is said to run is
+        left alone: after a restart Pulsar kills whatever has got the number of its process."""
+        status = await self._client.status(job)
+        if status and status.state in (wire.QUEUED, wire.OTHER):
+            await self._client.cancel(job)
 
     async def _is_gone(self, job: Name) -> bool:
         status = await self._client.status(job)

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from tesp.backends import Capacity, Ended, Job, Seen, package
 from tesp.backends.pulsar import command, wire
@@ -46,12 +46,15 @@ class RestPulsar:
         self._runtime = runtime
         self._silence_seconds = silence_seconds
         self._client = RestPulsarClient(settings.name, settings.url, settings.token)
+        # Who is asked how a job stands.
+        self._teller = self._client
         self._polling = Polling(longest_seconds=settings.poll_seconds)
         self._transfers = asyncio.Semaphore(_TRANSFERS_AT_ONCE)
         self._jobs = SmallJobs(settings, self._client)
         self._closing = Closing(settings.name, self._client, self._jobs)
         self._untouched: set[str] = set()
         self._submitted: set[str] = set()
+        self._over: set[str] = set()
 
     def capacity(self) -> Capacity:
         """What the settings give to all tasks together."""
@@ -92,8 +95,12 @@ class RestPulsar:
             return
         await self._client.write(name, archive, once(package.with_plan(plan)))
         line = command.run_line(self._settings.python, archive)
-        await self._client.submit(name, line, wire.submit_params(self._settings, plan.limits))
+        await self._start(name, line, wire.submit_params(self._settings, plan.limits))
         self._submitted.add(job.place)
+
+    async def _start(self, job: Name, line: str, params: Mapping[str, str]) -> None:
+        """Have Pulsar start it."""
+        await self._client.submit(job, line, params)
 
     async def _archive(self, job: Name) -> str | None:
         """The file to bring the runner in; None where the job was started before.
@@ -113,14 +120,13 @@ class RestPulsar:
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
         """Look at a job in its turn; while Pulsar is out of reach, wait for it."""
         clock = asyncio.get_running_loop().time
-        watching = Watching(
-            self._client, self._jobs, Name.at(job.place), self.name, self._silence_seconds
-        )
+        watching = self._watching(Name.at(job.place))
         if job.place not in self._submitted:
             watching.suspect()
         async with self._polling.followed():
             due = clock()
             while True:
+                due = await self._until_due(job, due)
                 try:
                     async with self._polling.turn(due):
                         seen = await watching.look()
@@ -129,11 +135,22 @@ class RestPulsar:
                     seen = watching.out_of_reach(error, self._settings.give_up_seconds)
                 if isinstance(seen, Ended):
                     self._submitted.discard(job.place)
+                    if watching.over:
+                        self._over.add(job.place)
                     yield await watching.explained(seen)
                     return
                 if seen:
                     yield seen
-                due = clock() + watching.pause(self._polling)
+                due = clock() + watching.pause()
+
+    async def _until_due(self, job: Job, due: float) -> float:
+        """Wait until a job is to be looked at; gives the time that was due."""
+        await asyncio.sleep(due - asyncio.get_running_loop().time())
+        return due
+
+    def _watching(self, job: Name) -> Watching:
+        silence, polling = self._silence_seconds, self._polling
+        return Watching(self._teller, self._jobs, job, self.name, silence, polling)
 
     async def cancel(self, job: Job) -> None:
         """Ask the runner to end; kill it where it does not; then see that nothing is left."""
@@ -142,7 +159,8 @@ class RestPulsar:
     async def clean(self, job: Job) -> None:
         """Remove the directory, and see that it is gone."""
         self._untouched.discard(job.place)
-        await self._closing.clean(Name.at(job.place))
+        await self._closing.clean(Name.at(job.place), over=job.place in self._over)
+        self._over.discard(job.place)
 
     async def close(self) -> None:
         """Jobs go on."""

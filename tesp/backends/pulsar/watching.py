@@ -30,12 +30,18 @@ _HURRY_SECONDS = 0.003
 _SHORTEST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
 _SHARE_OF_AWAY = 0.1
-_FIRST_LOOK_SECONDS = 0.15
+_SHORT_PAUSES = 15
 _PROGRESS_SECONDS = 0.25
 _TAILS_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 5.0
 # So long without news, a result may be there although Pulsar says that the job runs.
 _QUIET_SECONDS = 15.0
+# So long without a beat, a job is dead that Pulsar does not say to run: three were missed.
+_MISSED_SECONDS = 17.0
+
+
+# Not running, as far as Pulsar knows.
+_WAITING = (wire.PREPROCESSING, wire.QUEUED, wire.OTHER)
 
 
 class Watching:
@@ -52,13 +58,15 @@ class Watching:
         job: Name,
         name: str,
         silence_seconds: float,
+        polling: Polling,
     ) -> None:
         """`name` is the Pulsar's; `jobs` tell why Pulsar could not start this one."""
         self._client, self._jobs, self._job, self._name = client, jobs, job, name
-        self._silence_seconds = silence_seconds
+        self._silence_seconds, self._polling = silence_seconds, polling
         self._clock = asyncio.get_running_loop().time
         self._began = self._alive = self._clock()
         self._due: dict[str, float] = {}
+        self.over = False  # it has a result, and Pulsar knows that it ended
         self._suspected = self._restarted = False
         self._hurries = self._unexplained = False
         self._away_since: float | None = None
@@ -69,13 +77,13 @@ class Watching:
         """Pulsar may have been restarted since the job began: its word is not enough."""
         self._suspected = self._restarted = True
 
-    def pause(self, polling: Polling) -> float:
+    def pause(self) -> float:
         """How long to wait until the next look."""
         now = self._clock()
         if self._away_since is not None:
             away = now - self._away_since
             return min(_LONGEST_WAIT_SECONDS, _SHORTEST_WAIT_SECONDS + away * _SHARE_OF_AWAY)
-        return _HURRY_SECONDS if self._hurries else polling.pause(now - self._began)
+        return _HURRY_SECONDS if self._hurries else self._polling.pause(now - self._began)
 
     def out_of_reach(self, error: BackendError, give_up_seconds: float) -> Ended | None:
         """Pulsar did not answer: the job's silence meanwhile means nothing."""
@@ -99,8 +107,10 @@ class Watching:
         self._hurries = status.state == wire.POSTPROCESSING and not self._hurries
         if status.state in wire.FINAL:
             return await self._ended(status)
-        if status.state in (wire.QUEUED, wire.PREPROCESSING) and not await self._beats():
-            return await self._waits(status)
+        if status.state in _WAITING:
+            if not await self._began_to_run():
+                return await self._waits(status)
+            self._returned_to_queue(status)
         if status.state == wire.POSTPROCESSING and not self._doubtful():
             return None
         return await self._signs(status)
@@ -108,7 +118,7 @@ class Watching:
     async def _waits(self, status: Status) -> Ended | None:
         """Nothing of the runner is there: it waits in a queue, or was never put into one."""
         now = self._clock()
-        if status.state == wire.QUEUED:
+        if status.state != wire.PREPROCESSING:
             self._alive = now
         if now - self._alive < self._silence_seconds:
             return None
@@ -120,11 +130,17 @@ class Watching:
             return Ended(None, sentence, started=True)
         return Ended(None, sentence, started=False)
 
-    async def _beats(self) -> bool:
-        """Whether there is a heartbeat, of now or of some time."""
+    async def _began_to_run(self) -> bool:
+        """Whether the runner was seen, now or some time ago."""
         if self._restarted and self._is_due("queued", _QUIET_SECONDS):
             self._take(await self._read(HEARTBEAT_FILE))
-        return self._heartbeat is not None
+        return self._heartbeat is not None or self._seen.progress != Progress()
+
+    def _returned_to_queue(self, status: Status) -> None:
+        """A scheduler has suspended a job that ran, or ended it to start it again."""
+        self._suspected = True
+        if status.state == wire.OTHER:
+            self._alive = self._clock()
 
     def _take(self, heartbeat: bytes | None) -> None:
         if heartbeat != self._heartbeat:
@@ -140,17 +156,27 @@ class Watching:
         """Pulsar says that it is over: the result, or why there is none."""
         report = status.report()
         if report and report.result and report.result.reason != TOO_MANY_OUTPUTS:
+            self.over = True
             return Ended(report.result, tails=report.tails)
         if status.wrote(RESULT_FILE) is not False and (ended := await self._result(status)):
             return ended
         if status.wrote(CLAIM_FILE) is False:
-            self._unexplained = not status.words() and _WHY_FILE in (status.job_files or ())
-            return Ended(None, self._sentence(status, "before it started"), started=False)
-        if status.state == wire.COMPLETE and status.returncode == 0:
-            # Started twice, perhaps on another node, this one left the job to the first.
+            return await self._never_began(status)
+        if status.state == wire.COMPLETE and status.returncode in (0, None):
+            # Started twice, perhaps on another node, this one left the job to the first. And
+            # without a code Pulsar has only not heard of it: its scheduler may be away.
             return await self._signs(status)
         sentence = self._sentence(status, "without a result")
         return Ended(None, sentence, tails=self._seen.tails)
+
+    async def _never_began(self, status: Status) -> Seen | Ended | None:
+        """It is not there for Pulsar; what is still in a scheduler's queue must not start."""
+        if _is_unheard_of(status):
+            await self._client.write(self._job, wire.in_metadata(CANCEL_FILE), once(b""))
+            if await self._read(CLAIM_FILE) is not None:
+                return await self._signs(status)
+        self._unexplained = not status.words() and _WHY_FILE in (status.job_files or ())
+        return Ended(None, self._sentence(status, "before it started"), started=False)
 
     async def explained(self, ended: Ended) -> Ended:
         """The same, with what Pulsar wrote of a failure into a file that REST does not show."""
@@ -175,33 +201,42 @@ class Watching:
                 self._suspected = False
                 if ended := await self._result(status):
                     return ended
-        if await self._is_silent():
-            return Ended(None, self._silent(status), tails=self._seen.tails)
+        patience = self._patience(status)
+        if await self._is_silent(patience):
+            return Ended(None, self._silent(status, patience), tails=self._seen.tails)
         return seen
 
-    async def _is_silent(self) -> bool:
-        """Whether there was no sign of life for too long, and is none now."""
-        if self._clock() - self._alive > self._silence_seconds:
-            self._take(await self._read(HEARTBEAT_FILE))
-        return self._clock() - self._alive > self._silence_seconds
+    def _patience(self, status: Status | None) -> float:
+        """How long the runner may be silent: shorter where Pulsar does not say that it runs."""
+        doubted = status and (status.state == wire.QUEUED or _is_unheard_of(status))
+        return min(self._silence_seconds, _MISSED_SECONDS if doubted else self._silence_seconds)
 
-    def _silent(self, status: Status | None) -> str:
+    async def _is_silent(self, seconds: float) -> bool:
+        """Whether there was no sign of life for so long, and is none now."""
+        if self._clock() - self._alive > seconds:
+            self._take(await self._read(HEARTBEAT_FILE))
+        return self._clock() - self._alive > seconds
+
+    def _silent(self, status: Status | None, seconds: float) -> str:
         state = status.state if status else "nothing that can be read"
         code = status.returncode if status else None
         known = "" if code is None else f" with exit code {code}"
+        words = status.words() if status else ""
+        said = f" It said: {words}" if words else ""
         return (
             f"The job on the Pulsar {self._name} ended without a result: its runner has shown no "
-            f"sign of life for {self._silence_seconds:g} s, and Pulsar says {state}{known}."
+            f"sign of life for {seconds:g} s, and Pulsar says {state}{known}.{said}"
         )
 
     async def _news(self) -> Seen | None:
         if not self._due and not self._suspected:
             # A job that ends in less time is not looked into: its files are not there yet.
-            first = self._clock() + _FIRST_LOOK_SECONDS
+            first = self._clock() + _SHORT_PAUSES * self._polling.pause(0)
             self._due = dict.fromkeys(("progress", "tails", "heartbeat"), first)
         progress = await self._progress()
         seen = Seen(progress, await self._tails(progress))
-        if self._is_due("heartbeat", _HEARTBEAT_SECONDS):
+        begun = progress != Progress() or self._clock() - self._alive > _HEARTBEAT_SECONDS
+        if begun and self._is_due("heartbeat", _HEARTBEAT_SECONDS):
             self._take(await self._read(HEARTBEAT_FILE))
         if seen == self._seen:
             return None
@@ -256,6 +291,11 @@ class Watching:
             return False
         self._due[what] = now + max(seconds, min(_HEARTBEAT_SECONDS, 0.02 * (now - self._began)))
         return True
+
+
+def _is_unheard_of(status: Status) -> bool:
+    """Whether Pulsar has not found it any more, which is all that it knows of an end."""
+    return status.state == wire.COMPLETE and status.returncode is None
 
 
 def _json(content: bytes | None) -> Any:
