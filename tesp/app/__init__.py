@@ -115,6 +115,7 @@ def dispatcher_of(
         holder,
         dispatch.lease_seconds,
         Relay(store, holder, dispatch.lease_seconds),
+        dispatch.abandon_seconds,
     )
 
 

@@ -145,7 +145,14 @@ class AttemptRun:
                 self._carriage = ByDispatcher(workspace, tools.storages, self._lane.transfers)
             else:
                 task_id, number = self._claim.fence.task_id, self._record.number
-                self._carriage = ByJob(task_id, number, tools.storages, tools.keys, tools.store)
+                self._carriage = ByJob(
+                    task_id,
+                    number,
+                    tools.storages,
+                    tools.keys,
+                    tools.store,
+                    self._lane.transfers,
+                )
         return self._carriage
 
     def _plan(self) -> Plan:

@@ -102,8 +102,10 @@ class ByJob:
         storages: Storages,
         keys: Keys,
         store: TransferStore,
+        transfers: asyncio.Semaphore,
     ) -> None:
         self._task_id, self._number = task_id, number
+        self._transfers = transfers
         self._storages, self._keys, self._store = storages, keys, store
         self._fetches: Sequence[Fetch] | None = None
 
@@ -113,7 +115,12 @@ class ByJob:
 
     async def _look(self, layout: Layout) -> Mapping[str, FileType]:
         self._fetches, types = await fetches_of(
-            self._storages, layout.downloads, self._keys, self._task_id, self._number
+            self._storages,
+            layout.downloads,
+            self._keys,
+            self._task_id,
+            self._number,
+            self._transfers,
         )
         return types
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
+from tesp.dispatch.abandoned import Abandoned
 from tesp.dispatch.attempt import AttemptRun, Tools
 from tesp.dispatch.lanes import Keeper, Lane, Lanes
 from tesp.dispatch.lease import LeaseKeeper
@@ -32,7 +33,10 @@ class Dispatcher:
         holder: str,
         lease_seconds: float,
         relay: Relay,
+        abandon_seconds: float,
     ) -> None:
+        own = [lane.backend.name for lane in lanes.all]
+        self._abandoned = Abandoned(tools.store, own, holder, abandon_seconds)
         self._store = store
         self._lanes = lanes
         self._tools = tools
@@ -56,6 +60,7 @@ class Dispatcher:
                 group.create_task(self._adopt_for_ever())
                 group.create_task(self._claim_for_ever())
                 group.create_task(self._relay.run())
+                group.create_task(self._abandoned.run())
                 for keeper in self._keepers:
                     group.create_task(keeper.run())
         finally:

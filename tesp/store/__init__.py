@@ -250,6 +250,10 @@ class LeaseStore(Protocol):
         """
         ...
 
+    async def stranded(self) -> Sequence[str]:
+        """The backends that have attempts whose lease has run out, each once."""
+        ...
+
     async def renew(self, fences: Sequence[Fence], lease_seconds: float) -> Sequence[Renewal]:
         """Prolong leases; brings back the wish to cancel. Never rewrites a document.
 

@@ -114,6 +114,10 @@ class MongoStore:
             attempts.adopt(self._db, backends, holder, lease_seconds, limit)
         )
 
+    async def stranded(self) -> Sequence[str]:
+        """The backends of attempts whose lease has run out."""
+        return await self._errands.run(leases.stranded(self._db))
+
     async def renew(self, fences: Sequence[Fence], lease_seconds: float) -> Sequence[Renewal]:
         """Prolong leases."""
         return await self._errands.run(leases.renew(self._db, fences, lease_seconds))

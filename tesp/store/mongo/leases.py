@@ -95,6 +95,14 @@ async def run_out(db: Collections, backends: Sequence[str], limit: int) -> Seque
     return await query.project(Leased).to_list()
 
 
+async def stranded(db: Collections) -> Sequence[str]:
+    """The backends of leases that have run out."""
+    where = {"$expr": passed("expires"), "backend": {"$ne": None}}
+    stages = [{"$match": where}, {"$group": {"_id": "$backend"}}]
+    found = await (await raw(db.leases).aggregate(stages)).to_list()
+    return sorted(row["_id"] for row in found)
+
+
 async def release(db: Collections, fence: Fence) -> None:
     """Give back a lease that came to nothing: its task is not to be had, or is another's."""
     task = await guarded(db, fence.task_id)

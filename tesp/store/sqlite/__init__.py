@@ -142,6 +142,11 @@ class SqliteStore:
 
         return await self._writer.run(work)
 
+    async def stranded(self) -> Sequence[str]:
+        """The backends of attempts whose lease has run out."""
+        beat = time.monotonic()
+        return await self._readers.run(lambda db: leases.stranded(db, beat))
+
     async def renew(self, fences: Sequence[Fence], lease_seconds: float) -> Sequence[Renewal]:
         """Prolong leases."""
         return await self._writer.run(

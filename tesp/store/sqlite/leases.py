@@ -37,6 +37,7 @@ _CLAIM = (
     " LEFT JOIN logs l ON l.task = t.id WHERE t.id = ?"
 )
 _RUN_OUT = "SELECT task FROM leases WHERE backend = ? AND expires <= ? ORDER BY expires LIMIT ?"
+_STRANDED = "SELECT DISTINCT backend FROM leases WHERE expires <= ? ORDER BY backend"
 _PROLONG = "UPDATE leases SET expires = ? WHERE task = ? AND epoch = ?"
 _STATE = "SELECT state FROM tasks WHERE id = ?"
 _FENCED = "SELECT t.state, l.epoch FROM tasks t LEFT JOIN leases l ON l.task = t.id WHERE t.id = ?"
@@ -97,6 +98,11 @@ def adopt(
         rows = db.execute(_RUN_OUT, (backend, beat, limit - len(tasks))).fetchall()
         tasks.extend(row[0] for row in rows)
     return [_lease(db, task, holder, expires) for task in tasks]
+
+
+def stranded(db: sqlite3.Connection, beat: float) -> Sequence[str]:
+    """The backends of attempts whose lease has run out."""
+    return [row[0] for row in db.execute(_STRANDED, (beat,))]
 
 
 def _lease(db: sqlite3.Connection, task_id: str, holder: str, expires: float) -> Claim:

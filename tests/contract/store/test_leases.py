@@ -252,3 +252,16 @@ async def test_an_attempt_survives_reopening_and_is_adopted(place: Place) -> Non
         assert (await store.write(claim.fence, Change(logs=LOGS))).lost
     finally:
         await store.close()
+
+
+async def test_backends_with_attempts_that_nobody_holds_are_known(store: Store) -> None:
+    fences = []
+    for backend in ("one", "two", "two", "three"):
+        claim = await store.claim(await stored(store), backend, "me", LONG)
+        assert claim is not None
+        fences.append(claim.fence)
+    assert await store.stranded() == []
+
+    await store.renew(fences[:3], 0)
+
+    assert sorted(await store.stranded()) == ["one", "two"]

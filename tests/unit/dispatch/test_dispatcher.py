@@ -23,6 +23,7 @@ from tesp.tes.views import View, body_text
 from tests.unit.dispatch.scripted import ScriptedBackend
 
 LEASE_SECONDS = 1.5
+ABANDON_SECONDS = 1.0
 TASK = TaskSubmission.model_validate({"executors": [{"image": "i", "command": ["true"]}]})
 
 
@@ -44,7 +45,9 @@ async def dispatching(
     storages = Storages(StagingSettings())
     tools = Tools(store, storages, Keys(b"secret", "http://here"), 0.01)
     relay = Relay(store, name, LEASE_SECONDS)
-    dispatcher = Dispatcher(store, Lanes(lanes, offers), tools, name, LEASE_SECONDS, relay)
+    dispatcher = Dispatcher(
+        store, Lanes(lanes, offers), tools, name, LEASE_SECONDS, relay, ABANDON_SECONDS
+    )
     running = asyncio.create_task(dispatcher.run())
     try:
         yield
@@ -161,3 +164,20 @@ async def test_one_dispatcher_at_a_time_uses_a_backend(store: SqliteStore, tmp_p
     async with dispatching(store, other, name="second"):
         await all_are(store, await create(store, 1, "c"), State.COMPLETE)
     assert len(other.submitted) == 1
+
+
+async def test_attempts_on_a_backend_that_nobody_serves_any_more_are_ended(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    gone, here = ScriptedBackend("gone", tmp_path), ScriptedBackend("here", tmp_path)
+    gone.go_on.clear()
+    async with dispatching(store, gone):
+        ids = await create(store, 2)
+        await all_are(store, ids, State.RUNNING)
+    await store.cancel(ids[0])
+    async with dispatching(store, here):
+        await all_are(store, ids[:1], State.CANCELED)
+        await all_are(store, ids[1:], State.SYSTEM_ERROR)
+    found = await store.get(ids[1], View.FULL)
+    assert found is not None
+    assert "Nobody has served the backend gone" in found.logs
