@@ -97,8 +97,8 @@ async def run_out(db: Collections, backends: Sequence[str], limit: int) -> Seque
 
 async def stranded(db: Collections) -> Sequence[str]:
     """The backends of leases that have run out."""
-    where = {"$expr": passed("expires"), "backend": {"$ne": None}}
-    stages = [{"$match": where}, {"$group": {"_id": "$backend"}}]
+    where: dict[str, object] = {"$expr": passed("expires"), "backend": {"$ne": None}}
+    stages: list[dict[str, object]] = [{"$match": where}, {"$group": {"_id": "$backend"}}]
     found = await (await raw(db.leases).aggregate(stages)).to_list()
     return sorted(row["_id"] for row in found)
 
