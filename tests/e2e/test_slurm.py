@@ -78,6 +78,13 @@ def job_of(slurm: SlurmCluster, task_id: str, state: str) -> str:
     return names()[0]
 
 
+def queued_job(slurm: SlurmCluster, pulsar: SlurmPulsar, task_id: str) -> str:
+    """Wait until the job of a task waits in the queue, as Pulsar knows; its name in Slurm."""
+    name = job_of(slurm, task_id, "PENDING")
+    wait_until(lambda: pulsar.holds(name), f"Pulsar holds {name}")
+    return name
+
+
 def exit_codes(task: Document) -> list[int]:
     return [executor["exit_code"] for executor in task["logs"][-1]["logs"]]
 
@@ -126,11 +133,25 @@ def test_a_task_is_canceled_in_the_queue(
 ) -> None:
     with slurm.occupied():
         task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
-        job_of(slurm, task_id, "PENDING")
+        queued_job(slurm, pulsar, task_id)
         server.cancel(task_id)
         assert server.wait(task_id)["state"] == "CANCELED"
         assert list(slurm.queue()) == ["others"]
-        assert pulsar.jobs() == []
+        wait_until(lambda: not pulsar.jobs(), "its directory is gone")
+    assert gate.arrived("/ran") == 0
+
+
+def test_a_task_is_canceled_on_its_way_into_the_queue(
+    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+) -> None:
+    with slurm.occupied():
+        with slurm.out_of_reach():
+            task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+            wait_until(lambda: any(map(pulsar.is_starting, pulsar.jobs())), "sbatch waits")
+            server.cancel(task_id)
+            server.wait(task_id, "CANCELING")
+        assert server.wait(task_id)["state"] == "CANCELED"
+        assert list(slurm.queue()) == ["others"]
     assert gate.arrived("/ran") == 0
 
 
@@ -148,33 +169,26 @@ def test_a_canceled_task_has_ended_on_its_node(
     assert not [line for line in slurm.processes() if "trap" in line]
 
 
-def test_a_job_that_its_node_kills_is_a_system_error_that_says_so(
+def test_a_job_that_its_node_kills_is_a_system_error_and_runs_again_where_that_was_asked_for(
     server: TespServer, slurm: SlurmCluster, gate: Gate
 ) -> None:
-    gate.hold("/ran")
-    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
-    gate.wait_for("/ran")
-    slurm.kill(job_of(slurm, task_id, "RUNNING"))
-    task = server.wait(task_id)
-    assert task["state"] == "SYSTEM_ERROR", task
-    assert any("without a result" in line for line in task["logs"][0]["system_logs"]), task
-    assert gate.arrived("/ran") == 1
-
-
-def test_a_job_that_its_node_kills_is_run_again_where_retries_were_asked_for(
-    server: TespServer, slurm: SlurmCluster, gate: Gate
-) -> None:
-    gate.hold("/ran")
-    retried = {**SMALL, "backend_parameters": {"max_retries": "1"}}
-    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": retried})
-    gate.wait_for("/ran")
-    slurm.kill(job_of(slurm, task_id, "RUNNING"))
-    gate.wait_for("/ran", 2)
-    gate.release("/ran")
-    task = server.wait(task_id)
-    assert task["state"] == "COMPLETE", task
-    assert len(task["logs"]) == 2
-    assert gate.arrived("/ran") == 2
+    tasks = {}
+    for path, parameters in (("/once", {}), ("/retried", {"max_retries": "1"})):
+        gate.hold(path)
+        resources = {**SMALL, "backend_parameters": parameters}
+        command = {"executors": [shell(gate.knock(path))], "resources": resources}
+        tasks[path] = server.submit(command)
+        gate.wait_for(path)
+    for task_id in tasks.values():
+        slurm.kill(job_of(slurm, task_id, "RUNNING"))
+    gate.wait_for("/retried", 2)
+    gate.release("/retried")
+    once, retried = (server.wait(task_id) for task_id in tasks.values())
+    assert (once["state"], retried["state"]) == ("SYSTEM_ERROR", "COMPLETE")
+    for task in (once, retried):
+        assert any("without a result" in line for line in task["logs"][0]["system_logs"]), task
+    assert len(retried["logs"]) == 2
+    assert (gate.arrived("/once"), gate.arrived("/retried")) == (1, 2)
 
 
 def test_a_job_that_an_operator_ends_is_a_system_error_that_says_so(
@@ -242,6 +256,7 @@ def test_a_job_that_slurm_puts_back_into_the_queue_does_not_run_twice(
     gate.hold("/ran")
     task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
     gate.wait_for("/ran")
+    server.wait(task_id, "RUNNING")
     slurm.requeue(job_of(slurm, task_id, "RUNNING"))
     task = server.wait(task_id)
     assert task["state"] == "SYSTEM_ERROR", task
@@ -257,7 +272,7 @@ def test_a_running_task_outlives_an_outage_of_slurm_that_pulsar_takes_for_its_en
     name = job_of(slurm, task_id, "RUNNING")
     server.wait(task_id, "RUNNING")
     with slurm.out_of_reach():
-        wait_until(lambda: pulsar.given_up(name), "Pulsar has given the job up")
+        wait_until(lambda: pulsar.gave_up(name), "Pulsar has given the job up")
     gate.release("/ran")
     assert server.wait(task_id)["state"] == "COMPLETE"
     assert gate.arrived("/ran") == 1
@@ -269,8 +284,8 @@ def test_a_queued_task_runs_once_after_an_outage_of_slurm_that_pulsar_takes_for_
     retried = {**SMALL, "backend_parameters": {"max_retries": "1"}}
     with slurm.occupied():
         task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": retried})
-        name = job_of(slurm, task_id, "PENDING")
+        name = queued_job(slurm, pulsar, task_id)
         with slurm.out_of_reach():
-            wait_until(lambda: pulsar.given_up(name), "Pulsar has given the job up")
+            wait_until(lambda: pulsar.gave_up(name), "Pulsar has given the job up")
     assert server.wait(task_id)["state"] == "COMPLETE"
     assert gate.arrived("/ran") == 1

@@ -224,12 +224,24 @@ class SlurmPulsar(PulsarServer):
 
     def seen_inside(self, name: str, *facts: str) -> tuple[str, ...]:
         """What a job has found out of itself, by its name in Slurm: galaxy_slots, ..."""
-        metadata = self.staging / name.removeprefix("pulsar_") / "metadata"
+        metadata = self._place(name) / "metadata"
         return tuple((metadata / f"__instrument_core_{fact}").read_text().strip() for fact in facts)
 
-    def given_up(self, name: str) -> bool:
-        """Whether it takes a job for ended, by its name in Slurm."""
-        return (self.staging / name.removeprefix("pulsar_") / "final_status").exists()
+    def is_starting(self, name: str) -> bool:
+        """Whether it has begun to put a job into the queue."""
+        return (self._place(name) / "launch_config").exists()
+
+    def holds(self, name: str) -> bool:
+        """Whether it knows the number that a job got in Slurm, and asks for it."""
+        return (self._place(name) / "preprocessed").exists()
+
+    def gave_up(self, name: str) -> bool:
+        """Whether it takes a job for ended."""
+        place = self._place(name)
+        return (place / "final_status").exists() or not place.exists()
+
+    def _place(self, name: str) -> Path:
+        return self.staging / name.removeprefix("pulsar_")
 
 
 def _partition(name: str, cpus: int, memory: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class RestPulsar:
         self._untouched: set[str] = set()
         self._submitted: set[str] = set()
         self._over: set[str] = set()
+        self._starting: dict[str, asyncio.Task[None]] = {}
 
     def capacity(self) -> Capacity:
         """What the settings give to all tasks together."""
@@ -95,8 +96,18 @@ class RestPulsar:
             return
         await self._client.write(name, archive, once(package.with_plan(plan)))
         line = command.run_line(self._settings.python, archive)
-        await self._start(name, line, wire.submit_params(self._settings, plan.limits))
+        params = wire.submit_params(self._settings, plan.limits)
+        starting = asyncio.create_task(self._start(name, line, params))
+        self._starting[job.place] = starting
+        # Canceled meanwhile, Pulsar would leave it in the queue that it is just putting it into.
+        await asyncio.shield(starting)
         self._submitted.add(job.place)
+
+    async def _settled(self, job: Job) -> None:
+        """Wait until a start has come through that nobody waits for any more."""
+        starting = self._starting.pop(job.place, None)
+        if starting:
+            await asyncio.gather(starting, return_exceptions=True)
 
     async def _start(self, job: Name, line: str, params: Mapping[str, str]) -> None:
         """Have Pulsar start it."""
@@ -154,10 +165,12 @@ class RestPulsar:
 
     async def cancel(self, job: Job) -> None:
         """Ask the runner to end; kill it where it does not; then see that nothing is left."""
+        await self._settled(job)
         await self._closing.cancel(Name.at(job.place))
 
     async def clean(self, job: Job) -> None:
         """Remove the directory, and see that it is gone."""
+        await self._settled(job)
         self._untouched.discard(job.place)
         await self._closing.clean(Name.at(job.place), over=job.place in self._over)
         self._over.discard(job.place)
