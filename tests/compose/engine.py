@@ -56,6 +56,14 @@ class Engine:
         (self._room.directory / "daemon.json").write_text("{}")
         self._room.start("dockerd", list(argv))
         self._room.wait_until(self._answers, "dockerd")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Keep images alone: a trial that failed leaves the rest behind."""
+        if left := self.cli("ps", "--all", "--quiet").split():
+            self.cli("rm", "--force", "--volumes", *left)
+        self.cli("volume", "prune", "--force")
+        self.cli("network", "prune", "--force")
 
     def _answers(self) -> bool:
         try:

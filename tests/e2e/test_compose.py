@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,16 +203,20 @@ def test_the_example_of_the_environment_names_every_variable_with_its_default() 
     assert dict(example) == used | {"COMPOSE_PROFILES": ""}
 
 
-def test_root_is_given_up_for_good(tmp_path: Path) -> None:
-    own = tmp_path / "own"
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user can enter; those of pytest are root's alone."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_root_is_given_up_for_good(open_directory: Path) -> None:
     look = 'id -u; id -G; grep CapBnd /proc/self/status; test -w "$OWN_DIRECTORY" && echo writable'
-    environ = {"RUN_AS": "1234:1235", "DOCKER_GID": "1236", "OWN_DIRECTORY": str(own)}
-    tmp_path.chmod(0o755)
-    for above in tmp_path.parents[:2]:
-        above.chmod(0o755)
+    told = {"RUN_AS": "1234:1235", "DOCKER_GID": "1236", "OWN_DIRECTORY": f"{open_directory}/own"}
     done = subprocess.run(
         [DOCKER / "handover", "sh", "-c", look],
-        env={"PATH": os.environ["PATH"], **environ},
+        env={"PATH": os.environ["PATH"], **told},
         capture_output=True,
         check=False,
         text=True,
