@@ -3,11 +3,17 @@
 Executions are counted by the gate that each command passes: a second run would show.
 """
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tesp.backends import Ended, Job
+from tesp.backends.pulsar import RestPulsar
+from tesp.runner.plan import FINISHED, Executor, Plan, Runtime
+from tesp.settings import PulsarSettings
+from tesp.tes.needs import Needs
 from tests.peers.gate import Gate
 from tests.peers.room import Room, wait_until
 from tests.peers.sites import Site, pulsar_site
@@ -289,3 +295,35 @@ def test_a_queued_task_runs_once_after_an_outage_of_slurm_that_pulsar_takes_for_
             wait_until(lambda: pulsar.gave_up(name), "Pulsar has given the job up")
     assert server.wait(task_id)["state"] == "COMPLETE"
     assert gate.arrived("/ran") == 1
+
+
+async def test_a_job_that_slurm_suspends_is_waited_for_however_silent_it_is(
+    keys: dict[str, Any], slurm: SlurmCluster, gate: Gate
+) -> None:
+    sandbox, silence_seconds = Runtime("sandbox", "bwrap"), 1.0
+    settings = PulsarSettings(name="p", runtime="sandbox", **keys)
+    backend = RestPulsar(settings, sandbox, silence_seconds=silence_seconds)
+    try:
+        job = await backend.prepare("suspended-1", 1, Needs())
+        gate.hold("/ran")
+        executor = Executor("debian:12", ["bash", "-c", gate.knock("/ran")])
+        plan = Plan("suspended", "suspended-1", sandbox, [executor], heartbeat_seconds=0.2)
+        await backend.submit(job, plan)
+        ending = asyncio.create_task(end_of(backend, job))
+        await asyncio.to_thread(gate.wait_for, "/ran")
+        with slurm.suspended("pulsar_suspended-1.1"):
+            ended_while_it_stands, _ = await asyncio.wait([ending], timeout=4 * silence_seconds)
+            gate.release("/ran")
+        ended = await asyncio.wait_for(ending, 60)
+        assert not ended_while_it_stands
+        assert ended.result and ended.result.status == FINISHED, ended
+        await backend.clean(job)
+    finally:
+        await backend.close()
+
+
+async def end_of(backend: RestPulsar, job: Job) -> Ended:
+    async for item in backend.watch(job):
+        if isinstance(item, Ended):
+            return item
+    raise AssertionError("the watch ended without an end")

@@ -136,6 +136,16 @@ class SlurmCluster:
         self.command("scontrol", "requeue", self._number(name))
 
     @contextlib.contextmanager
+    def suspended(self, name: str) -> Iterator[None]:
+        """A job stands still for as long as the context lasts."""
+        number = self._number(name)
+        self.command("scontrol", "suspend", number)
+        try:
+            yield
+        finally:
+            self.command("scontrol", "resume", number)
+
+    @contextlib.contextmanager
     def out_of_reach(self) -> Iterator[None]:
         """The controller answers nobody for as long as the context lasts; jobs go on."""
         controller = int((Path(self.directory) / "slurmctld.pid").read_text())
