@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 from tesp.backends import Capacity, Ended, Job, Seen, package
 from tesp.backends.pulsar import command, wire
@@ -21,6 +22,7 @@ from tesp.tes.needs import Needs
 
 SILENCE_SECONDS = 60.0
 _TRANSFERS_AT_ONCE = 2
+_SWEEP_SECONDS = (1.0, 5.0, 30.0)
 # Where an attempt was staged before, under an older epoch: so many of those are removed.
 _OLD_EPOCHS = 4
 
@@ -55,6 +57,8 @@ class RestPulsar:
         self._untouched: set[str] = set()
         self._submitted: set[str] = set()
         self._over: set[str] = set()
+        self._broken: set[str] = set()
+        self._sweeps: set[asyncio.Task[None]] = set()
         self._starting: dict[str, asyncio.Task[None]] = {}
 
     def capacity(self) -> Capacity:
@@ -86,7 +90,7 @@ class RestPulsar:
         """Its files over REST, unless the node is to move them."""
         if self._settings.staging == "node":
             return None
-        return PulsarWorkspace(self._client, Name.at(job.place), self._transfers)
+        return PulsarWorkspace(self._client, Name.at(job.place), self._transfers, self._broken)
 
     async def submit(self, job: Job, plan: Plan) -> None:
         """Bring the runner with its plan, and start it."""
@@ -174,7 +178,22 @@ class RestPulsar:
         self._untouched.discard(job.place)
         await self._closing.clean(Name.at(job.place), over=job.place in self._over)
         self._over.discard(job.place)
+        if job.place in self._broken:
+            self._broken.discard(job.place)
+            sweep = asyncio.get_running_loop().create_task(self._sweep(Name.at(job.place)))
+            self._sweeps.add(sweep)
+            sweep.add_done_callback(self._sweeps.discard)
+
+    async def _sweep(self, job: Name) -> None:
+        """Remove once more what an upload that was left in the middle makes anew: Pulsar may
+        begin with it only after the directory has gone."""
+        for seconds in _SWEEP_SECONDS:
+            await asyncio.sleep(seconds)
+            with suppress(BackendError):
+                await self._client.delete(job)
 
     async def close(self) -> None:
         """Jobs go on."""
+        for sweep in self._sweeps:
+            sweep.cancel()
         await self._client.close()

@@ -14,15 +14,22 @@ class PulsarWorkspace:
     """One job's workspace. `turns` bounds the transfers at once of its Pulsar, which has four
     threads for everything."""
 
-    def __init__(self, client: RestPulsarClient, job: Name, turns: asyncio.Semaphore) -> None:
-        self._client, self._job, self._turns = client, job, turns
+    def __init__(
+        self, client: RestPulsarClient, job: Name, turns: asyncio.Semaphore, broken: set[str]
+    ) -> None:
+        """`broken` takes the place of a job whose upload was left in the middle."""
+        self._client, self._job, self._turns, self._broken = client, job, turns, broken
 
     async def write(self, file: str, chunks: AsyncIterator[bytes]) -> int:
         """Write a file, making its parents; the bytes written. Nothing reads it before the
         runner starts, and what broke is written anew before that."""
         name = _plain(file)
         async with self._turns:
-            return await self._client.write(self._job, name, chunks)
+            try:
+                return await self._client.write(self._job, name, chunks)
+            except BaseException:
+                self._broken.add(self._job.place)
+                raise
 
     @asynccontextmanager
     async def open(self, file: str) -> AsyncIterator[Stream]:

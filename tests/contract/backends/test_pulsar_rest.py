@@ -423,3 +423,26 @@ async def test_an_upload_that_pulsar_does_not_live_to_see_is_an_outage(
     assert await workspace.write(f"{ROOT}/file", pieces(b"whole")) == 5
     await own.submit(own.plan("cat /o/file"))
     assert (await own.end()).tails["0.stdout"] == b"whole"
+
+
+async def test_an_upload_that_is_left_in_the_middle_leaves_nothing(attempt: Attempt) -> None:
+    await attempt.prepare()
+    sent = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+            sent.set()
+            await asyncio.sleep(0)
+
+    workspace = attempt.backend.workspace(attempt.job)
+    assert workspace
+    upload = asyncio.create_task(workspace.write(f"{ROOT}/file", endless()))
+    await sent.wait()
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    await attempt.backend.clean(attempt.job)
+    # What Pulsar does with a request that it comes to only now.
+    (attempt.harness.place(attempt.job) / ROOT).mkdir(parents=True)
+    await asyncio.to_thread(wait_until, lambda: not attempt.remains(), "nothing is left")
