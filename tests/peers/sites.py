@@ -12,6 +12,7 @@ from tests.peers.room import wait_until
 from tests.peers.tesp_server import TespServer
 
 Settings = dict[str, Any]
+SLOTS = 4
 # The directories of small jobs that remove others go with the next ones.
 _TASK = re.compile(r"[0-9a-z]{26}-\d+\.\d+$")
 
@@ -33,7 +34,7 @@ class Site:
         """What file:// URLs may reach."""
         return self.directory / "files"
 
-    def start(self, slots: int = 4, **more: Any) -> TespServer:
+    def start(self, slots: int = SLOTS, **more: Any) -> TespServer:
         """A server whose tasks run here."""
         self.files.mkdir(exist_ok=True)
         settings = {
