@@ -24,7 +24,8 @@ from tesp.settings import BrokerSettings
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 500
+# Few enough for a slow broker to confirm in time.
+_AT_ONCE = 100
 _PREFETCH = 20
 # Who deletes a queue ends our listening without a word.
 _LOOK_SECONDS = 30.0

@@ -19,7 +19,8 @@ from tesp.settings import BrokerSettings
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 500
+# Few enough for a slow broker to confirm in time.
+_AT_ONCE = 100
 
 
 class MqttBus:

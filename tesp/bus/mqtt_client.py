@@ -99,7 +99,7 @@ class Client(aiomqtt.Client):
         await asyncio.wait((subscribing, self._disconnected), return_when=asyncio.FIRST_COMPLETED)
         if not subscribing.done():
             subscribing.cancel()
-            raise self.unavailable("it hung up on our subscription")
+            raise self.unavailable("it hung up on our subscription, as some do where it is not permitted")
         try:
             codes = [getattr(code, "value", code) for code in subscribing.result()]
         except aiomqtt.MqttError as error:
@@ -164,7 +164,8 @@ class Client(aiomqtt.Client):
         )
         if not every.done():
             every.cancel()
-            raise self.unavailable("it hung up" if self.has_ended else "no answer in time")
+            silent = "no answer in time, as some give none where a message is not permitted"
+            raise self.unavailable("it hung up" if self.has_ended else silent)
 
     def _hand_over(self, topic: str, body: bytes) -> "asyncio.Future[ReasonCode]":
         info = self._client.publish(topic, body, qos=1)

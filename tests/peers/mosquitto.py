@@ -5,13 +5,12 @@ import dataclasses
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from tests.peers.certificates import Certificate
-from tests.peers.room import PeerError, Room, answers, free_port, wait_until
+from tests.peers.room import PeerError, Room, answers, free_port
 
 USER, PASSWORD = "alice", "rose and crown"
 NARROW = "bob"
@@ -125,8 +124,9 @@ class MosquittoServer:
     def send(self, topic: str, body: str | bytes, *options: str) -> None:
         """By mosquitto_pub."""
         data = body.encode() if isinstance(body, str) else body
+        source = "-s" if data else "-n"
         subprocess.run(
-            [*self._client("mosquitto_pub"), "-t", topic, "-q", "1", "-s", *options],
+            [*self._client("mosquitto_pub"), "-t", topic, "-q", "1", source, *options],
             input=data,
             check=True,
             capture_output=True,
@@ -182,14 +182,3 @@ class Listening:
         """`topic body` of each message, when it has all."""
         assert self.process.stdout
         return [line[2:].rstrip("\n") for line in self.process.stdout if line.startswith("@@")]
-
-
-def alive(pid: int, seconds: float) -> bool:
-    """Whether a process is still there after so long."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
-        time.sleep(0.05)
-    return Path(f"/proc/{pid}").exists()
-
-
-__all__ = ["NARROW", "PASSWORD", "USER", "MosquittoServer", "wait_until"]

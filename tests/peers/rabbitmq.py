@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -19,12 +21,21 @@ _CONFIG = """\
 vm_memory_high_watermark.absolute = 512MB
 disk_free_limit.absolute = 1MB
 log.console.level = warning
+load_definitions = {directory}/definitions.json
+mqtt.listeners.tcp.1 = 127.0.0.1:{mqtt_port}
+mqtt.allow_anonymous = false
 """
+# Whom the tests know beside guest, who may do all: he may read and write on exchanges and queues
+# that begin with his name, and declare no other.
+NARROW, PASSWORD = "bob", "rose and crown"
 
 
 @dataclasses.dataclass(frozen=True)
 class RabbitmqServer:
-    """`url` is for AMQP clients. It can be stopped and started again over the same data."""
+    """`url` is for AMQP clients, `mqtt_port` for those of MQTT.
+
+    It can be stopped and started again over the same data.
+    """
 
     url: str
     port: int
@@ -32,15 +43,19 @@ class RabbitmqServer:
     names_port: int
     directory: str
     owner: int
+    mqtt_port: int = 0
 
     @classmethod
     def boot(cls, room: Room) -> Self:
         """Start it with its data in the room."""
         port = free_port()
         url = f"amqp://guest:guest@127.0.0.1:{port}//"
-        server = cls(url, port, free_port(), free_port(), str(room.directory), room.owner)
-        (room.directory / "rabbitmq.conf").write_text(_CONFIG)
-        (room.directory / "plugins").write_text("[].")
+        ports = (free_port(), free_port())
+        server = cls(url, port, *ports, str(room.directory), room.owner, free_port())
+        config = _CONFIG.format(directory=server.directory, mqtt_port=server.mqtt_port)
+        (room.directory / "rabbitmq.conf").write_text(config)
+        (room.directory / "definitions.json").write_text(json.dumps(_definitions()))
+        (room.directory / "plugins").write_text("[rabbitmq_mqtt].")
         server.start()
         return server
 
@@ -51,6 +66,7 @@ class RabbitmqServer:
         self._room.start("epmd", names)
         self._room.start("rabbitmq", [_program()], self._environment())
         self._room.wait_until(lambda: answers(self.port), "RabbitMQ answers")
+        self._room.wait_until(lambda: answers(self.mqtt_port), "its MQTT plugin answers")
 
     def stop(self) -> None:
         """End it in order."""
@@ -58,11 +74,21 @@ class RabbitmqServer:
 
     def kill(self) -> None:
         """End it by SIGKILL: what it had not written is lost."""
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if process.joinpath("comm").read_text() == "beam.smp\n" and self._is_ours(process):
-                    os.kill(int(process.name), signal.SIGKILL)
+        for pid in self._pids():
+            os.kill(pid, signal.SIGKILL)
         self._room.end()
+
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """It is there, and says nothing."""
+        pids = self._pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def consumers(self, queue: str) -> int:
         """How many listen to a queue; 0 too where there is none, or no broker."""
@@ -80,6 +106,14 @@ class RabbitmqServer:
     @property
     def _room(self) -> Room:
         return Room(Path(self.directory), self.owner)
+
+    def _pids(self) -> list[int]:
+        pids = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if process.joinpath("comm").read_text() == "beam.smp\n" and self._is_ours(process):
+                    pids.append(int(process.name))
+        return pids
 
     def _is_ours(self, process: Path) -> bool:
         return f"HOME={self.directory}\0".encode() in process.joinpath("environ").read_bytes()
@@ -107,6 +141,20 @@ class RabbitmqServer:
             # One process, which takes SIGTERM itself, and no shell before it.
             "RUNNING_UNDER_SYSTEMD": "1",
         }
+
+
+def _definitions() -> dict[str, list[dict[str, str]]]:
+    """The virtual host, the users, and what they may do."""
+    narrow = f"^{NARROW}.*"
+    users = [
+        {"name": "guest", "password": "guest", "tags": "administrator"},
+        {"name": NARROW, "password": PASSWORD, "tags": ""},
+    ]
+    rights = [
+        {"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"},
+        {"user": NARROW, "vhost": "/", "configure": narrow, "write": narrow, "read": narrow},
+    ]
+    return {"vhosts": [{"name": "/"}], "users": users, "permissions": rights}
 
 
 def _program() -> Path:

@@ -1,0 +1,202 @@
+"""What is RabbitMQ's own: keys and properties, the exchange of its MQTT plugin, rights."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aio_pika
+import orjson
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from tesp.bus import prodiguer
+from tesp.errors import BusRefused, BusUnavailable, MessageRefused
+from tesp.events import Event
+from tesp.settings import BrokerSettings
+from tesp.tes.states import State
+from tests.contract.bus.harness import GUEST, Site, take, until
+from tests.peers.mosquitto import MosquittoServer
+from tests.peers.rabbitmq import NARROW, PASSWORD, RabbitmqServer
+
+
+@pytest.fixture
+def here(rabbitmq: RabbitmqServer) -> Site:
+    url = f"amqp://127.0.0.1:{rabbitmq.port}"
+    return Site("amqp", BrokerSettings(name="rabbitmq", url=url), f"r{uuid.uuid4().hex}")
+
+
+@asynccontextmanager
+async def bare(rabbitmq: RabbitmqServer) -> AsyncIterator[AbstractChannel]:
+    """A client without anything of ours."""
+    async with await aio_pika.connect(rabbitmq.url) as connection:
+        yield await connection.channel()
+
+
+async def first(channel: AbstractChannel, exchange: str, key: str, publish: Any) -> Any:
+    """The first message that comes by a binding key, of what is published."""
+    queue = await channel.declare_queue(exclusive=True)
+    await queue.bind(exchange, key)
+    await publish
+    got: AbstractIncomingMessage | None = await queue.get(timeout=30, no_ack=True)
+    assert got is not None
+    return got
+
+
+def event(name: str, state: State = State.QUEUED) -> Event:
+    return Event("task-1", 1, state, 1594900201.5, "sam", 1, name)
+
+
+async def test_an_event_has_the_key_the_properties_and_the_headers_of_prodiguer(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    producer = prodiguer.Producer("test", f"u{uuid.uuid4().hex}", "ipsl", "monitoring", "1.2")
+    message = prodiguer.message(event("elan"), "COGUK", producer, "the-cause", 2)
+    async with here.opened() as bus, bare(rabbitmq) as channel:
+        await bus.publish([here.message()])
+        binding = f"*.{producer.user}.*.*.0000"
+        got = await first(channel, "x-primary", binding, bus.publish([message]))
+    assert got.routing_key == f"test.{producer.user}.ipsl.monitoring.0000"
+    properties = {
+        "app_id": "monitoring",
+        "content_encoding": "utf-8",
+        "content_type": "application/json",
+        "delivery_mode": 2,
+        "message_id": event("elan").id,
+        "priority": 4,
+        "type": "0000",
+        "user_id": "guest",
+    }
+    assert {name: getattr(got, name) for name in properties} == properties
+    assert int(got.timestamp.timestamp()) == 1594900201
+    assert (
+        got.headers.items()
+        >= {
+            "producer_id": "ipsl",
+            "producer_version": "1.2",
+            "timestamp": "2020-07-16T11:50:01.500000+00:00",
+            "timestamp_raw": 1594900201500000000,
+            "correlation_id_1": "the-cause",
+            "correlation_id_2": "task-1",
+            "hops": 2,
+        }.items()
+    )
+    assert orjson.loads(got.body)["status"] == "queued"
+
+
+async def test_an_event_comes_whole_and_once_by_topic_and_by_key(here: Site) -> None:
+    producer = prodiguer.Producer("test", f"u{uuid.uuid4().hex}")
+    sent = prodiguer.message(event("elan"), here.root, producer, "the-cause", 2)
+    other = prodiguer.message(event("elan", State.COMPLETE), here.root, producer)
+    last = here.message("end")
+    filters = (f"*.{producer.user}.*.*.0000", f"{here.root}/+/+/elan/control", f"{here.root}/end")
+    both = (f"*.{producer.user}.#", f"{here.root}/#")
+    async with here.opened() as bus, bus.subscribe(*filters) as some, bus.subscribe(*both) as all_:
+        await bus.publish([sent, other, last])
+        (came, *_) = await take(some, 1)
+        assert came.message == sent
+        assert came.trusted
+        assert await until(some, last) == [last.id]
+        assert len(await until(all_, last)) == 3
+
+
+async def test_a_tael_topic_reaches_mosquitto_sub_at_the_mqtt_plugin_once(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    producer = prodiguer.Producer("test", f"u{uuid.uuid4().hex}")
+    sent = prodiguer.message(event("elan"), here.root, producer)
+    end = here.message("end")
+    plugin = MosquittoServer(rabbitmq.mqtt_port, 0, 0, "", 0)
+    login = ("-u", "guest", "-P", "guest")
+    with plugin.listening(f"{here.root}/#", 2, *login) as listening:
+        async with here.opened(exchange=prodiguer.MQTT_EXCHANGE) as bus:
+            await bus.publish([sent, end])
+        lines = await asyncio.to_thread(listening.lines)
+    topics = [line.partition(" ")[0] for line in lines]
+    assert topics == [f"{here.root}/infrastructure/pipelines/elan/status", f"{here.root}/end"]
+
+
+async def test_what_mqtt_sends_comes_by_amqp_and_the_other_way_round(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    url = f"mqtt://127.0.0.1:{rabbitmq.mqtt_port}"
+    there = Site("mqtt", BrokerSettings(name="m", url=url, **GUEST), here.root)  # type: ignore[arg-type]
+    async with here.opened(exchange=prodiguer.MQTT_EXCHANGE) as amqp, there.opened() as mqtt:
+        for source, target in ((amqp, mqtt), (mqtt, amqp)):
+            async with target.subscribe(f"{here.root}/+/status") as deliveries:
+                sent = here.message("x/status", status="finished")
+                await source.publish([sent])
+                (came,) = await take(deliveries, 1)
+            assert (came.message.id, came.message.topic) == (sent.id, sent.topic)
+            assert (came.message.correlation, came.message.hops) == (sent.correlation, sent.hops)
+
+
+async def test_an_unknown_type_code_is_dropped_and_others_come(
+    here: Site, rabbitmq: RabbitmqServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with here.opened() as bus, bus.subscribe(f"{here.root}/#") as deliveries:
+        async with bare(rabbitmq) as channel:
+            exchange = await channel.get_exchange("x-primary")
+            for type_code in ("4711", "1100"):
+                message = aio_pika.Message(b'{"status": "x"}', type=type_code)
+                await exchange.publish(message, f"{here.root}.a", mandatory=False)
+        (came,) = await take(deliveries, 1)
+    assert came.message.type == "1100"
+    assert not came.trusted
+    assert any("'4711' is no type code" in line for line in caplog.messages)
+
+
+async def test_a_sender_that_pretends_to_be_another_is_refused(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    async with bare(rabbitmq) as channel:
+        exchange = await channel.get_exchange("amq.topic")
+        forged = aio_pika.Message(b"{}", user_id=NARROW)
+        with pytest.raises(Exception, match="user_id"):
+            await exchange.publish(forged, here.root, mandatory=False)
+
+
+async def test_what_is_not_permitted_is_refused_with_what_to_mend(here: Site) -> None:
+    narrow = {"username": NARROW, "password": PASSWORD}
+    async with here.opened() as bus:
+        await bus.publish([here.message()])
+    async with here.opened(**narrow) as bus:
+        with pytest.raises(MessageRefused, match=f"to x-primary.*permits the user {NARROW}"):
+            await bus.publish([here.message()])
+        with pytest.raises(BusRefused, match=f"permits the user {NARROW}"):
+            async with bus.subscribe("#"):
+                pass
+    async with here.opened(**narrow, exchange=f"{NARROW}-{here.root}") as bus:
+        await bus.publish([here.message()])
+
+
+async def test_an_exchange_of_another_kind_is_refused_when_it_is_used(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    queue = f"client-{here.root}"
+    async with bare(rabbitmq) as channel, here.opened(client_id=queue) as bus:
+        await channel.declare_queue(queue, auto_delete=True)
+        with pytest.raises(BusRefused, match="another kind: see exchange and client_id"):
+            async with bus.subscribe("#"):
+                pass
+
+
+async def test_a_queue_that_is_full_delays_messages_and_loses_none(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    limits = {"x-max-length": 2, "x-overflow": "reject-publish"}
+    kept, late = here.messages(2), here.message()
+    async with here.opened() as bus, bare(rabbitmq) as channel:
+        await bus.publish([here.message("elsewhere")])
+        queue = await channel.declare_queue(exclusive=True, arguments=limits)
+        await queue.bind("x-primary", f"{here.root}.a")
+        await bus.publish(kept)
+        with pytest.raises(BusUnavailable, match="a queue is full"):
+            await bus.publish([late])
+        came = [await queue.get(timeout=30, no_ack=True) for _ in kept]
+        await bus.publish([late])
+        came.append(await queue.get(timeout=30, no_ack=True))
+    assert [message and message.message_id for message in came] == [
+        message.id for message in [*kept, late]
+    ]

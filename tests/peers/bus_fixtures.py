@@ -1,0 +1,21 @@
+"""Fixtures of the brokers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.peers.mosquitto import MosquittoServer
+from tests.peers.room import Room, SharedPeers
+
+
+@pytest.fixture(scope="session")
+def mosquitto(shared_peers: SharedPeers) -> MosquittoServer:
+    """A Mosquitto for all tests: whoever uses it has topics of his own."""
+    return shared_peers.get("mosquitto", MosquittoServer)
+
+
+@pytest.fixture
+def own_mosquitto() -> Iterator[MosquittoServer]:
+    """A Mosquitto that is this test's alone."""
+    with Room.temporary() as room:
+        yield MosquittoServer.boot(room)
