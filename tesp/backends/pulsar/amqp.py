@@ -75,6 +75,7 @@ class Broker:
         self._opening = asyncio.Lock()
         self._opened: _Opened | None = None
         self._failure = ""
+        self._shared: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -129,12 +130,24 @@ class Broker:
         for queue in self._listened:
             opened = await self._ready()
             try:
-                heard = await self.consumers(queue) > 0
+                listeners = await self.consumers(queue)
             except BackendUnavailable:
-                heard = False
-            if not heard:
+                listeners = 0
+            if not listeners:
                 opened.ended.set()
                 await self.open()
+            self._tell_of_others(queue, listeners - 1)
+
+    def _tell_of_others(self, queue: str, others: int) -> None:
+        """An update goes to one listener alone: two services cannot share a Pulsar over AMQP."""
+        if others > 0 and queue not in self._shared:
+            _log.warning(
+                "Pulsar %s: others take updates from %s too, and the last who came gets all: "
+                "a Pulsar over AMQP can serve one service alone",
+                self._name,
+                queue,
+            )
+        (self._shared.add if others > 0 else self._shared.discard)(queue)
 
     async def _ready(self) -> _Opened:
         """What is open. Where it broke it is being opened already, and nobody waits for that."""

@@ -377,6 +377,20 @@ async def test_a_pulsar_that_hangs_is_noticed_although_the_broker_believes_in_it
     await own.backend.check()
 
 
+async def test_who_comes_last_hears_all_and_it_is_told_that_there_are_two(
+    own: Attempt, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    await held(own, gate)
+    gate.wait_for("/ran")
+    other = own.harness.opened()
+    await other.check()
+    assert "others take updates" in caplog.text
+    following = asyncio.create_task(own.end(other))
+    gate.release("/ran")
+    await is_through(own, await following)
+    await other.close()
+
+
 async def test_what_is_closed_opens_with_the_next_check(attempt: Attempt, gate: Gate) -> None:
     await held(attempt, gate)
     gate.wait_for("/ran")
