@@ -120,6 +120,9 @@ class Watching:
         now = self._clock()
         if status.state != wire.PREPROCESSING:
             self._alive = now
+        elif await self._was_canceled():
+            sentence = f"The job on the Pulsar {self._name} was canceled before its start."
+            return Ended(None, sentence, started=False)
         if now - self._alive < self._silence_seconds:
             return None
         sentence = f"The job on the Pulsar {self._name} was never started."
@@ -129,6 +132,11 @@ class Watching:
         except TransferFailed:
             return Ended(None, sentence, started=True)
         return Ended(None, sentence, started=False)
+
+    async def _was_canceled(self) -> bool:
+        """Whether the runner, should it start, finds that it is not wanted."""
+        due = self._is_due(CANCEL_FILE, _HEARTBEAT_SECONDS)
+        return due and await self._read(CANCEL_FILE) is not None
 
     async def _began_to_run(self) -> bool:
         """Whether the runner was seen, now or some time ago."""

@@ -446,3 +446,14 @@ async def test_an_upload_that_is_left_in_the_middle_leaves_nothing(attempt: Atte
     # What Pulsar does with a request that it comes to only now.
     (attempt.harness.place(attempt.job) / ROOT).mkdir(parents=True)
     await asyncio.to_thread(wait_until, lambda: not attempt.remains(), "nothing is left")
+
+
+async def test_a_job_that_is_canceled_before_its_start_is_known_to_have_ended(
+    attempt: Attempt,
+) -> None:
+    await attempt.prepare()
+    await attempt.backend.cancel(attempt.job)
+    ended = await attempt.end()
+    assert (ended.result, ended.started) == (None, False)
+    assert "canceled before its start" in ended.reason
+    await attempt.backend.clean(attempt.job)
