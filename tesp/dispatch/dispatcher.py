@@ -67,10 +67,11 @@ class Dispatcher:
             await self._stop()
 
     async def _stop(self) -> None:
+        held = self._leases.held()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._leases.release()
+        await self._leases.release(held)
         for keeper in self._keepers:
             await keeper.release()
 

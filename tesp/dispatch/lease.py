@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tesp.errors import StoreError
 from tesp.store import Fence, LeaseStore, Renewal
@@ -111,8 +111,11 @@ class LeaseKeeper:
         fences = [lease.fence for lease in leases]
         return await self._store.renew(fences, self._seconds) if fences else []
 
-    async def release(self) -> None:
+    def held(self) -> list[Fence]:
+        """The leases that are ours."""
+        return [lease.fence for lease in self._leases.values()]
+
+    async def release(self, fences: Sequence[Fence]) -> None:
         """Let others take over at once: called when this process stops in good order."""
-        fences = [lease.fence for lease in self._leases.values()]
         if fences:
             await self._store.renew(fences, 0)

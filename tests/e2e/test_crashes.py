@@ -138,7 +138,10 @@ def kill_runner(workspace: Path) -> None:
     os.kill(int(claim["pid"]), signal.SIGKILL)
 
 
-def test_a_graceful_stop_lets_jobs_run_on(server: TespServer, gate: Gate) -> None:
+def test_a_server_after_a_graceful_stop_takes_jobs_up_at_once(
+    start_server: StartServer, store_settings: dict[str, Any], gate: Gate
+) -> None:
+    server = start_server(store=store_settings, dispatch={"lease_seconds": 3600.0})
     gate.hold("/ran")
     task_id = server.submit({"executors": [shell(f"{gate.knock('/ran')}; echo on")]})
     gate.wait_for("/ran")

@@ -117,8 +117,11 @@ class News:
             async with stream:
                 await self._look()
                 self._opened.set()
-                async for change in stream:
-                    self._hear(change)
+                while stream.alive:
+                    # One wait for the next change is as long as the server awaits one: no timeout
+                    # of the driver's is met by silence.
+                    if (change := await stream.try_next()) is not None:
+                        self._hear(change)
 
     async def _look(self) -> None:
         """See what was there before the stream."""

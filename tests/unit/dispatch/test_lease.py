@@ -118,5 +118,5 @@ async def test_leases_are_given_back_at_a_stop_in_good_order() -> None:
     store = ScriptedStore()
     keeper = LeaseKeeper(store, SECONDS)  # type: ignore[arg-type]
     keeper.keep(Fence("a", 1), keeper.deadline())
-    await keeper.release()
+    await keeper.release(keeper.held())
     assert store.asked == [([Fence("a", 1)], 0)]
