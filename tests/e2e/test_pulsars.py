@@ -11,6 +11,7 @@ import pytest
 from tests.peers.docker_engine import DockerEngine
 from tests.peers.gate import Gate
 from tests.peers.pulsar import PulsarServer
+from tests.peers.pulsar_amqp import AmqpPulsarServer
 from tests.peers.pulsar_fixtures import MakePulsar
 from tests.peers.room import Room, wait_until
 from tests.peers.server_fixtures import StartServer
@@ -244,3 +245,37 @@ def test_containers_of_a_real_engine_have_their_limits_and_end_when_canceled(
     assert server.wait(task_id)["state"] == "CANCELED"
     assert set(docker_engine.containers()) == before
     assert [job for job in pair[0].jobs() if job.startswith(task_id)] == []
+
+
+@pytest.mark.parametrize("kind", ["rest", "amqp"])
+def test_another_dispatcher_takes_a_pulsar_over_when_its_own_dies(
+    kind: str,
+    start_server: StartServer,
+    pair: tuple[PulsarServer, PulsarServer],
+    mongodb_uri: str,
+    mongodb_database: str,
+    gate: Gate,
+    request: pytest.FixtureRequest,
+) -> None:
+    if kind == "rest":
+        keys = settings_of("one", pair[0])
+    else:
+        pulsar: AmqpPulsarServer = request.getfixturevalue("amqp_pulsar")
+        address = {"amqp_url": pulsar.broker.url, "manager": pulsar.manager}
+        keys = {"name": "one", "runtime": "sandbox", **address}
+    store = {"kind": "mongodb", "mongodb_uri": mongodb_uri, "database": mongodb_database}
+    first, second = (
+        start_server(store=store, dispatch=SHORT_LEASE, pulsars=[keys]) for _ in range(2)
+    )
+    gate.hold("/held")
+    held = second.submit({"executors": [shell(f"{gate.knock('/held')}; exit 3")]})
+    ids = [second.submit({"executors": [shell(gate.knock("/ran"))]}) for _ in range(10)]
+    assert {second.wait(task_id)["state"] for task_id in ids} == {"COMPLETE"}
+    gate.wait_for("/held")
+    first.kill()
+    later = [second.submit({"executors": [shell(gate.knock("/ran"))]}) for _ in range(10)]
+    assert {second.wait(task_id)["state"] for task_id in later} == {"COMPLETE"}
+    gate.release("/held")
+    task = second.wait(held)
+    assert (task["state"], task["logs"][0]["logs"][0]["exit_code"]) == ("EXECUTOR_ERROR", 3)
+    assert (gate.arrived("/held"), gate.arrived("/ran")) == (1, 20)
