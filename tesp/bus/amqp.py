@@ -61,7 +61,7 @@ class AmqpBus:
         self, *patterns: str, name: str | None = None
     ) -> AsyncIterator[AsyncIterator[Delivery]]:
         """By a queue of its own; with a client id, a durable one that others may share."""
-        checked = tuple(filters.checked_filter(pattern) for pattern in patterns)
+        checked = tuple(filters.checked_binding(pattern) for pattern in patterns)
         with self._names.taken(name) as queue:
             source = partial(self._source, checked, queue)
             async with self._names.subscription(Subscription(self.name, [source])) as deliveries:

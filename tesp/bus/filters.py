@@ -33,6 +33,18 @@ def checked_filter(pattern: str) -> str:
     return pattern
 
 
+def checked_binding(pattern: str) -> str:
+    """A filter of topics, or of routing keys: without a slash and with dots; raises BusRefused."""
+    if "/" in pattern or "." not in pattern:
+        return checked_filter(pattern)
+    if any(len(word) > 1 and ("*" in word or "#" in word) for word in pattern.split(".")):
+        raise BusRefused(
+            f"{pattern[:200]!r} is no filter of keys: * stands for one whole word, # for any "
+            "number of them"
+        )
+    return pattern
+
+
 def matches(pattern: str, topic: str) -> bool:
     """Whether a topic matches; those that begin with $ do not match a wildcard at the start."""
     if topic.startswith("$") and pattern[:1] in ("+", "#"):

@@ -60,7 +60,7 @@ class MemoryBus:
         self, *patterns: str, name: str | None = None
     ) -> AsyncIterator[AsyncIterator[Delivery]]:
         """What is published from now on."""
-        checked = tuple(filters.checked_filter(pattern) for pattern in patterns)
+        checked = tuple(filters.checked_binding(pattern) for pattern in patterns)
         subscriber = _Subscriber(checked)
         self._subscribers.append(subscriber)
         try:

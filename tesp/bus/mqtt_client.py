@@ -99,7 +99,9 @@ class Client(aiomqtt.Client):
         await asyncio.wait((subscribing, self._disconnected), return_when=asyncio.FIRST_COMPLETED)
         if not subscribing.done():
             subscribing.cancel()
-            raise self.unavailable("it hung up on our subscription, as some do where it is not permitted")
+            raise self.unavailable(
+                "it hung up on our subscription, as some do where it is not permitted"
+            )
         try:
             codes = [getattr(code, "value", code) for code in subscribing.result()]
         except aiomqtt.MqttError as error:

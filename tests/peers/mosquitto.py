@@ -14,6 +14,8 @@ from tests.peers.room import PeerError, Room, answers, free_port
 
 USER, PASSWORD = "alice", "rose and crown"
 NARROW = "bob"
+# What is a message, among the lines that tell of the connection.
+_MARK = "message on "
 
 _CONFIG = """\
 persistence true
@@ -136,9 +138,21 @@ class MosquittoServer:
     @contextlib.contextmanager
     def listening(self, pattern: str, count: int, *options: str) -> Iterator["Listening"]:
         """mosquitto_sub, until it has so many messages."""
-        argv = [*self._client("mosquitto_sub"), "-t", pattern, "-q", "1", "-C", str(count), "-d"]
+        # Line by line, and not when a block of them is full.
+        argv = [
+            "stdbuf",
+            "-oL",
+            *self._client("mosquitto_sub"),
+            "-t",
+            pattern,
+            "-q",
+            "1",
+            "-C",
+            str(count),
+            "-d",
+        ]
         with subprocess.Popen(
-            [*argv, "-F", "@@%t %p", *options], stdout=subprocess.PIPE, text=True
+            [*argv, "-F", f"{_MARK}%t %p", *options], stdout=subprocess.PIPE, text=True
         ) as process:
             listening = Listening(process)
             try:
@@ -181,4 +195,8 @@ class Listening:
     def lines(self) -> list[str]:
         """`topic body` of each message, when it has all."""
         assert self.process.stdout
-        return [line[2:].rstrip("\n") for line in self.process.stdout if line.startswith("@@")]
+        return [
+            line.removeprefix(_MARK).rstrip("\n")
+            for line in self.process.stdout
+            if line.startswith(_MARK)
+        ]
