@@ -9,7 +9,7 @@ from tesp.settings import LoggingSettings
 
 # Libraries that write out whole URLs, headers and documents, with the secrets in them; and
 # uvicorn, for the service tells of its start and end itself, once the whole of it is ready.
-_QUIET = ("httpx", "httpcore", "pymongo", "aiormq", "aio_pika", "uvicorn")
+_QUIET = ("httpx", "httpcore", "pymongo", "aio_pika", "uvicorn")
 
 
 class _JsonLines(logging.Formatter):
@@ -33,3 +33,5 @@ def configure_logging(settings: LoggingSettings) -> None:
     logging.basicConfig(level=settings.level, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(settings.level)))
+    # Its errors are raised too, and told once by who meets them.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)

@@ -110,6 +110,9 @@ class Keeper:
         if held and not lane.held:
             lane.held = True
             self._changed()
+        elif lane.held and not held:
+            # Who listens on hears what is meant for the new holder.
+            await lane.backend.close()
         lane.held = held
 
     async def _usable(self) -> bool:

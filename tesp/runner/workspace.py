@@ -85,7 +85,11 @@ class Heartbeat:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._stopped = False
-        _touch()
+        try:
+            replace(HEARTBEAT_FILE, _now())
+        except OSError as error:
+            if not is_full(error):
+                raise
         _thread.start_new_thread(self._beat, ())
 
     def stop(self) -> None:
@@ -113,14 +117,20 @@ def write_result(result: Result) -> None:
     replace_at_last(RESULT_FILE, json.dumps(result.to_json()).encode(), durable=True)
 
 
+def _now() -> bytes:
+    return b"%.3f\n" % time.time()
+
+
 def _touch() -> None:
+    """Write the time over the last one, in its place: that takes no room on a full disk."""
     try:
-        replace(HEARTBEAT_FILE, b"%.3f\n" % time.time())
-    except OSError:
+        fd = os.open(HEARTBEAT_FILE, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.utime(HEARTBEAT_FILE)  # a full disk keeps the old text
-        except OSError:
-            pass  # the next beat tries again
+            os.pwrite(fd, _now(), 0)
+        finally:
+            os.close(fd)
+    except OSError:
+        pass  # the next beat tries again
 
 
 def _load(path: str) -> Optional[Dict[str, Any]]:

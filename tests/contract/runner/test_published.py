@@ -1,7 +1,9 @@
 """What is laid out in a workspace for those who carry files by their names alone."""
 
+import contextlib
 import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -140,3 +142,23 @@ def test_a_beat_is_the_time_as_text(sandbox: Node) -> None:
     wait_for(lambda: float(beat.read_text()) > first + 0.1, "later beats, each of them whole")
     ws.cancel()
     runner.wait(60)
+
+
+def test_a_heart_beats_on_a_full_disk(sandbox: Node) -> None:
+    ws = sandbox.workspace()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", ws.path], check=True)
+    try:
+        ws.write(sandbox.plan(sandbox.shell("sleep 60"), heartbeat_seconds=0.05))
+        runner = ws.start()
+        beat = ws.path / p.HEARTBEAT_FILE
+        wait_for(lambda: (ws.path / p.PROGRESS_FILE).exists(), "the executor")
+        with contextlib.suppress(OSError), (ws.path / "filler").open("wb", 0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        full = float(beat.read_text())
+        wait_for(lambda: float(beat.read_text()) > full + 0.1, "beats after that")
+        (ws.path / "filler").unlink()
+        ws.cancel()
+        runner.wait(60)
+    finally:
+        subprocess.run(["umount", "-l", ws.path], check=True)
