@@ -15,6 +15,9 @@ class Event:
     `number` counts from 1 within the task; `time` is seconds since the epoch by the store's
     clock; `reason` is a sentence, where there is one. `attempt` is the number of the attempt
     that the task is in after the change: 1 from its creation on, raised by each RETRY.
+    `correlation` is shared by all that follows from one cause; without a wider one it is the
+    task's id. `hops` counts the triggers that led to the task. `callback` is the URL that wants
+    to hear of the task.
     """
 
     task: str
@@ -25,6 +28,13 @@ class Event:
     attempt: int
     name: str | None = None
     reason: str | None = None
+    correlation: str = ""
+    hops: int = 0
+    callback: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.correlation:
+            object.__setattr__(self, "correlation", self.task)
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""The store: tasks, leases, transfers, events. Four contracts, each store implements all of them.
+"""The store: tasks, leases, transfers, events, cursors. Each store implements all contracts.
 
 Every write is guarded: by the state that it expects (the table in tesp.tes.states), and for
 workers by the epoch of their lease. State, event and everything else of one write are stored
@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from tesp.events import Event
+from tesp.store.log import CursorStore as CursorStore
+from tesp.store.log import EventLog as EventLog
+from tesp.store.log import EventStore as EventStore
+from tesp.store.log import Logged as Logged
 from tesp.tes.needs import Needs as Needs
 from tesp.tes.states import State, Transition
 from tesp.tes.views import TaskText, Text, View
@@ -26,7 +29,11 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to store as QUEUED. `warnings` go to the first attempt's system logs."""
+    """A task to store as QUEUED. `warnings` go to the first attempt's system logs.
+
+    `correlation`, `hops` and `callback` go with each of its events; without a correlation the
+    task's id is it.
+    """
 
     id: str
     owner: str
@@ -36,6 +43,9 @@ class NewTask:
     needs: Needs = field(default_factory=Needs)
     warnings: tuple[str, ...] = ()
     idempotency: IdempotencyKey | None = None
+    correlation: str | None = None
+    hops: int = 0
+    callback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,40 +334,8 @@ class WorkerStore(LeaseStore, TransferStore, Protocol):
     """All that a worker needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """An event at its place in the log."""
-
-    sequence: int
-    event: Event
-
-
-class EventLog(Protocol):
-    """The log of events, as its readers see it. A task's events are in order; none is lost."""
-
-    async def end(self) -> int:
-        """The sequence that the log has come to: `read` behind it gives what is new."""
-        ...
-
-    async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
-        """Events of the log with a sequence above `after`, in order."""
-        ...
-
-
-class EventStore(EventLog, Protocol):
-    """The log, and the outbox that feeds it."""
-
-    async def relay(self, limit: int = 1000) -> int:
-        """Move events from the outbox to the log; how many. One caller at a time (`hold`)."""
-        ...
-
-    async def history(self, task_id: str) -> Sequence[Event]:
-        """All events of one task, relayed or not, in order; none where there is no such task."""
-        ...
-
-
-class Store(TaskStore, WorkerStore, EventStore, Protocol):
-    """All four, and the end."""
+class Store(TaskStore, WorkerStore, EventStore, CursorStore, Protocol):
+    """All of them, and the end."""
 
     async def close(self) -> None:
         """Close files and connections."""

@@ -33,7 +33,7 @@ _AT_ONCE = 16  # creations of `create_many` under way
 
 
 class MongoStore:
-    """All four contracts over one database. It belongs to the event loop that opened it."""
+    """All contracts over one database. It belongs to the event loop that opened it."""
 
     def __init__(self, collections: Collections) -> None:
         self._db = collections
@@ -166,6 +166,10 @@ class MongoStore:
         """The sequence that the log has come to."""
         return await self._errands.run(events.end(self._db))
 
+    async def first(self) -> int:
+        """The first sequence that is still there."""
+        return await self._errands.run(events.first(self._db))
+
     async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
         """Events of the log behind `after`."""
         return await self._errands.run(events.read(self._db, after, limit))
@@ -173,3 +177,19 @@ class MongoStore:
     async def history(self, task_id: str) -> Sequence[Event]:
         """All events of one task."""
         return await self._errands.run(events.history(self._db, task_id))
+
+    async def forget_events(self, older_than: float) -> int:
+        """Take old events out of the log."""
+        return await self._errands.run(events.forget(self._db, older_than))
+
+    async def cursor(self, name: str) -> int:
+        """How far a reader of the log has come."""
+        return await self._errands.run(events.cursor(self._db, name))
+
+    async def begin_cursor(self, name: str) -> int:
+        """The same; a new one is made at the log's end."""
+        return await self._errands.run(events.begin_cursor(self._db, name))
+
+    async def move_cursor(self, name: str, sequence: int) -> None:
+        """Note how far a reader has come."""
+        await self._errands.run(events.move_cursor(self._db, name, sequence))

@@ -38,6 +38,7 @@ class Collections:
     texts: type[Document]
     log: type[Document]
     secrets: type[Document]
+    cursors: type[Document]
 
 
 def raw(document: type[Document]) -> Raw:
@@ -92,6 +93,7 @@ async def _bind(client: AsyncMongoClient[dict[str, Any]], name: str) -> Collecti
         documents.TextShape,
         documents.LogShape,
         documents.SecretShape,
+        documents.CursorShape,
     )
     models = [documents.bound(shape) for shape in shapes]
     await init_beanie(database=database, document_models=models)

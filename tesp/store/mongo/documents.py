@@ -112,6 +112,9 @@ class TaskShape(_Shape):
     relayed: int = 0
     outbox: int | None = None
     idempotency: StoredKey | None = None
+    correlation: str | None = None
+    hops: int = 0
+    callback: str | None = None
 
     class Settings:
         name = "tasks"
@@ -213,6 +216,16 @@ class SecretShape(_Shape):
         name = "secrets"
 
 
+class CursorShape(_Shape):
+    """How far a reader of the log has come."""
+
+    id: str
+    sequence: int
+
+    class Settings:
+        name = "cursors"
+
+
 class LogShape(_Shape):
     """An event at its place in the log. Its id is the event's: it can be there but once."""
 
@@ -226,6 +239,9 @@ class LogShape(_Shape):
     attempt: int
     name: str | None = None
     reason: str | None = None
+    correlation: str | None = None
+    hops: int = 0
+    callback: str | None = None
 
     class Settings:
         name = "log"

@@ -6,19 +6,21 @@ in the log already, because a crash came before the mark in the task, is not put
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tesp.events import Event
 from tesp.store import Logged
 from tesp.store.mongo.connection import Collections, raw
 from tesp.store.mongo.documents import StoredEvent
 from tesp.store.mongo.expressions import Stage
-from tesp.store.mongo.projections import Entry, History, Last, TaskId
+from tesp.store.mongo.projections import Dated, Entry, History, Last, TaskId
 
 _DUPLICATE = 11000
+_FORGOTTEN_AT_ONCE = 1000
 
 
 async def relay(db: Collections, limit: int) -> int:
@@ -105,6 +107,9 @@ def event_of(task: History, stored: StoredEvent) -> Event:
         attempt=stored.attempt,
         name=task.name,
         reason=stored.reason,
+        correlation=task.correlation or "",
+        hops=task.hops,
+        callback=task.callback,
     )
 
 
@@ -118,9 +123,70 @@ def _entry(event: Event, sequence: int) -> dict[str, Any]:
         "time": round(event.time * 1000),
         "owner": event.owner,
         "attempt": event.attempt,
-        **({"name": event.name} if event.name is not None else {}),
-        **({"reason": event.reason} if event.reason is not None else {}),
+        **{name: value for name, value in _beside(event).items() if value not in (None, 0)},
     }
+
+
+def _beside(event: Event) -> dict[str, str | int | None]:
+    """What many events do not have."""
+    wider = event.correlation if event.correlation != event.task else None
+    return {
+        "name": event.name,
+        "reason": event.reason,
+        "correlation": wider,
+        "hops": event.hops,
+        "callback": event.callback,
+    }
+
+
+async def first(db: Collections) -> int:
+    """The first sequence that is still there."""
+    query = db.log.find({}, hint="by_sequence").sort("sequence").limit(1)
+    return min([row.sequence for row in await query.project(Last).to_list()], default=1)
+
+
+async def forget(db: Collections, older_than: float) -> int:
+    """Take old events out of the log; how many. What is kept has no holes."""
+    cursors = await db.cursors.find({}).project(Last).to_list()
+    # The log's last entry tells on which number it goes on.
+    most = min([await end(db) - 1, *(cursor.sequence for cursor in cursors)])
+    total = 0
+    while last := await _last_old(db, most, older_than):
+        gone = await raw(db.log).delete_many({"sequence": {"$lte": last}})
+        total += gone.deleted_count
+    return total
+
+
+async def _last_old(db: Collections, most: int, older_than: float) -> int:
+    """The last of some of the oldest entries, all from before that time; 0 for none."""
+    query = db.log.find({"sequence": {"$lte": most}}, hint="by_sequence")
+    entries = await query.sort("sequence").limit(_FORGOTTEN_AT_ONCE).project(Dated).to_list()
+    old = takewhile(lambda entry: entry.time < older_than * 1000, entries)
+    return max((entry.sequence for entry in old), default=0)
+
+
+async def cursor(db: Collections, name: str) -> int:
+    """How far a reader has come."""
+    found = await db.cursors.find_one({"_id": name}, projection_model=Last)
+    return found.sequence if found else 0
+
+
+async def begin_cursor(db: Collections, name: str) -> int:
+    """How far a reader has come, who begins at the log's end."""
+    await _put_cursor(db, name, {"$setOnInsert": {"sequence": await end(db)}})
+    return await cursor(db, name)
+
+
+async def move_cursor(db: Collections, name: str, sequence: int) -> None:
+    """A reader has come that far."""
+    await _put_cursor(db, name, {"$max": {"sequence": sequence}})
+
+
+async def _put_cursor(db: Collections, name: str, update: dict[str, Any]) -> None:
+    try:
+        await raw(db.cursors).update_one({"_id": name}, update, upsert=True)
+    except DuplicateKeyError:  # another's upsert was faster
+        await raw(db.cursors).update_one({"_id": name}, update)
 
 
 async def read(db: Collections, after: int, limit: int) -> Sequence[Logged]:
@@ -140,6 +206,9 @@ def _event(entry: Entry) -> Event:
         attempt=entry.attempt,
         name=entry.name,
         reason=entry.reason,
+        correlation=entry.correlation or "",
+        hops=entry.hops,
+        callback=entry.callback,
     )
 
 

@@ -129,6 +129,9 @@ class History(TaskId):
     name: str | None = None
     history: list[StoredEvent]
     relayed: int
+    correlation: str | None = None
+    hops: int = 0
+    callback: str | None = None
 
 
 class Last(BaseModel):
@@ -152,6 +155,18 @@ class Entry(BaseModel):
     attempt: int
     name: str | None = None
     reason: str | None = None
+    correlation: str | None = None
+    hops: int = 0
+    callback: str | None = None
+
+
+class Dated(Last):
+    """A place in the log, with its time."""
+
+    time: int
+
+    class Settings:
+        projection: ClassVar = {"_id": 0, "sequence": 1, "time": 1}
 
 
 class Leased(TaskId):

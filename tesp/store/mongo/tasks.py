@@ -81,6 +81,9 @@ def _document(task: NewTask, body: Piece) -> list[Stage]:
         needs=stored_needs(task.needs),
         warnings=list(task.warnings),
         body=body,
+        correlation=task.correlation,
+        hops=task.hops,
+        callback=task.callback,
     )
     dumped = shape.model_dump(by_alias=True, exclude_none=True, exclude={"id"}, mode="json")
     event = {"number": 1, "state": INITIAL.value, "time": NOW, "attempt": 1}

@@ -42,7 +42,7 @@ _AT_ONCE = 0.0
 
 
 class SqliteStore:
-    """All four contracts over one file. It belongs to the event loop that opened it."""
+    """All contracts over one file. It belongs to the event loop that opened it."""
 
     def __init__(self, file: Path, taken: "Taken", clock: Callable[[], float]) -> None:
         self._ownership = taken.ownership
@@ -217,6 +217,10 @@ class SqliteStore:
         """The sequence that the log has come to."""
         return await self._readers.run(events.end)
 
+    async def first(self) -> int:
+        """The first sequence that is still there."""
+        return await self._readers.run(events.first)
+
     async def read(self, after: int, limit: int = 1000) -> Sequence[Logged]:
         """Events of the log behind `after`."""
         return await self._readers.run(lambda db: events.read(db, after, limit))
@@ -224,6 +228,30 @@ class SqliteStore:
     async def history(self, task_id: str) -> Sequence[Event]:
         """All events of one task."""
         return await self._readers.run(lambda db: events.history(db, task_id))
+
+    async def forget_events(self, older_than: float) -> int:
+        """Take old events out of the log, a few at a time: other writes go in between."""
+        total = 0
+        while found := await self._writer.run(lambda db: Done(events.forget(db, older_than))):
+            total += found
+        return total
+
+    async def cursor(self, name: str) -> int:
+        """How far a reader of the log has come."""
+        return await self._readers.run(lambda db: events.cursor(db, name))
+
+    async def begin_cursor(self, name: str) -> int:
+        """The same; a new one is made at the log's end."""
+        return await self._writer.run(lambda db: Done(events.begin_cursor(db, name)))
+
+    async def move_cursor(self, name: str, sequence: int) -> None:
+        """Note how far a reader has come."""
+
+        def work(db: sqlite3.Connection) -> Done[None]:
+            events.move_cursor(db, name, sequence)
+            return Done(None)
+
+        await self._writer.run(work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,9 @@ _CLAIM = (
     " LEFT JOIN logs l ON l.task = t.id WHERE t.id = ?"
 )
 _RUN_OUT = "SELECT task FROM leases WHERE backend = ? AND expires <= ? ORDER BY expires LIMIT ?"
-_STRANDED = "SELECT DISTINCT backend FROM leases WHERE expires <= ? ORDER BY backend"
+_STRANDED = (
+    "SELECT DISTINCT backend FROM leases WHERE backend > '' AND expires <= ? ORDER BY backend"
+)
 _PROLONG = "UPDATE leases SET expires = ? WHERE task = ? AND epoch = ?"
 _STATE = "SELECT state FROM tasks WHERE id = ?"
 _FENCED = "SELECT t.state, l.epoch FROM tasks t LEFT JOIN leases l ON l.task = t.id WHERE t.id = ?"

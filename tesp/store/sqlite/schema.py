@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tesp.errors import StoreError
 
-SCHEMA = 2
+SCHEMA = 3
 _APPLICATION = 0x74657370  # "tesp": tells our files from other people's
 
 _TABLES = """
@@ -122,7 +122,19 @@ CREATE TABLE remarks (
     PRIMARY KEY (task, place),
     UNIQUE (task, sentence)
 ) STRICT, WITHOUT ROWID;
-"""
+""",
+    # Without a correlation it is the task's id.
+    3: """
+ALTER TABLE tasks ADD COLUMN correlation TEXT;
+ALTER TABLE tasks ADD COLUMN hops INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN callback TEXT;
+ALTER TABLE events ADD COLUMN correlation TEXT;
+ALTER TABLE events ADD COLUMN hops INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN callback TEXT;
+
+CREATE TABLE cursors (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX cursors_by_sequence ON cursors (sequence);
+""",
 }
 
 

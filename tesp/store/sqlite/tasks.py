@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from tesp.errors import Conflict
@@ -15,8 +16,9 @@ from tesp.tes.views import TaskText, View
 _DAY_SECONDS = 24 * 3600.0
 
 _INSERT_TASK = (
-    "INSERT INTO tasks (id, owner, state, name, needs, attempt, epoch, events, due)"
-    " VALUES (?, ?, ?, ?, ?, 1, 0, 1, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO tasks (id, owner, state, name, needs, attempt, epoch, events, due,"
+    " correlation, hops, callback) VALUES (?, ?, ?, ?, ?, 1, 0, 1, ?, ?, ?, ?)"
+    " ON CONFLICT DO NOTHING"
 )
 _INSERT_BODY = "INSERT INTO bodies (task, full, basic, warnings) VALUES (?, ?, ?, ?)"
 _INSERT_TAG = "INSERT INTO tags (task, key, value) VALUES (?, ?, ?)"
@@ -26,7 +28,7 @@ _INSERT_KEY = "INSERT INTO keys (owner, key, digest, task, time) VALUES (?, ?, ?
 _STATE = "SELECT state FROM tasks WHERE id = ?"
 _CHANGE_STATE = (
     "UPDATE tasks SET state = ?, events = events + 1 WHERE id = ? AND state = ?"
-    " RETURNING events, owner, attempt, name"
+    " RETURNING events, owner, attempt, name, correlation, hops, callback"
 )
 _MINIMAL = "SELECT id, state FROM tasks WHERE id = ?"
 _SHOWN = (
@@ -51,14 +53,15 @@ def create(db: sqlite3.Connection, task: NewTask, now: float) -> str:
         key = task.idempotency
         db.execute(_INSERT_KEY, (task.owner, key.key, key.digest, task.id, now))
     needs = needs_text(task.needs)
-    columns = (task.id, task.owner, INITIAL, task.name, needs, now)
+    origin = (task.correlation, task.hops, task.callback)
+    columns = (task.id, task.owner, INITIAL, task.name, needs, now, *origin)
     if db.execute(_INSERT_TASK, columns).rowcount == 0:
         raise Conflict(f"there is a task {task.id} already")
     warnings = json.dumps(task.warnings) if task.warnings else None
     db.execute(_INSERT_BODY, (task.id, task.body.full, task.body.basic, warnings))
     if task.tags:
         db.executemany(_INSERT_TAG, [(task.id, k, v) for k, v in task.tags.items()])
-    record(db, Event(task.id, 1, INITIAL, now, task.owner, 1, task.name))
+    record(db, Event(task.id, 1, INITIAL, now, task.owner, 1, task.name, None, *_told(origin)))
     return task.id
 
 
@@ -95,8 +98,14 @@ def change_state(
 ) -> None:
     """Move a task from `state` to `to`, with its event."""
     row = db.execute(_CHANGE_STATE, (to, task_id, state)).fetchone()
-    number, owner, attempt, name = row
-    record(db, Event(task_id, number, to, now, owner, attempt, name, reason))
+    number, owner, attempt, name, *origin = row
+    record(db, Event(task_id, number, to, now, owner, attempt, name, reason, *_told(origin)))
+
+
+def _told(origin: Sequence[Any]) -> tuple[str, int, str | None]:
+    """Correlation, hops and callback of a task as its events tell them."""
+    correlation, hops, callback = origin
+    return correlation or "", hops, callback
 
 
 def get(db: sqlite3.Connection, task_id: str, view: View) -> TaskText | None:

@@ -16,8 +16,8 @@ from tesp.tes.identifiers import new_task_id
 from tesp.tes.states import Transition
 from tesp.tes.views import Text
 
-# A file as the first schema made it, with one task that is queued.
-SCHEMA_1 = Path(__file__).parent / "schema_1.sql"
+# Files as earlier schemas made them, with one task that is queued.
+EARLIER = [Path(__file__).parent / f"schema_{number}.sql" for number in range(1, SCHEMA)]
 MOUNTS = r"""
 22 28 0:21 / /proc rw,nosuid - proc proc rw
 28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -129,10 +129,13 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     db.close()
 
 
-async def test_a_file_of_the_first_schema_is_taken_over_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", EARLIER, ids=lambda path: path.stem)
+async def test_a_file_of_an_earlier_schema_is_taken_over_as_it_is(
+    tmp_path: Path, schema: Path
+) -> None:
     file = tmp_path / "t.sqlite"
     with sqlite3.connect(file) as db:
-        db.executescript(SCHEMA_1.read_text())
+        db.executescript(schema.read_text())
     db.close()
 
     store = await SqliteStore.open(file)
@@ -151,10 +154,33 @@ async def test_a_file_of_the_first_schema_is_taken_over_as_it_is(tmp_path: Path)
     assert (remarks, kept) == (["said"], secret)
 
 
-def test_a_file_that_was_taken_over_is_as_a_new_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", EARLIER, ids=lambda path: path.stem)
+async def test_the_events_of_an_earlier_schema_have_their_task_as_correlation(
+    tmp_path: Path, schema: Path
+) -> None:
+    file = tmp_path / "t.sqlite"
+    with sqlite3.connect(file) as db:
+        db.executescript(schema.read_text())
+    db.close()
+
+    store = await SqliteStore.open(file)
+    await store.cancel("old")
+    events = await store.history("old")
+    await store.close()
+
+    assert [(e.state, e.correlation, e.hops, e.callback) for e in events][-1] == (
+        "CANCELED",
+        "old",
+        0,
+        None,
+    )
+
+
+@pytest.mark.parametrize("schema", EARLIER, ids=lambda path: path.stem)
+def test_a_file_that_was_taken_over_is_as_a_new_one(tmp_path: Path, schema: Path) -> None:
     old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
     with sqlite3.connect(old) as db:
-        db.executescript(SCHEMA_1.read_text())
+        db.executescript(schema.read_text())
     db.close()
 
     shapes = []
