@@ -167,7 +167,7 @@ class AmqpBus:
             if delivery is None:
                 await _acknowledge(message)
                 continue
-            yield Incoming(delivery, partial(_acknowledge, message), there.ended.is_set)
+            yield Incoming(delivery, partial(_acknowledge, message), bool(message.redelivered))
 
     async def _next(
         self,
@@ -234,7 +234,9 @@ def _keys(message: AbstractIncomingMessage) -> list[str]:
     return [message.routing_key or "", *also]
 
 
-async def _acknowledge(message: AbstractIncomingMessage) -> None:
+async def _acknowledge(message: AbstractIncomingMessage) -> bool:
     # Where the connection is gone, it comes again.
     with contextlib.suppress(*BROKEN):
         await message.ack()
+        return True
+    return False

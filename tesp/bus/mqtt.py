@@ -90,11 +90,9 @@ class MqttBus:
     ) -> AsyncIterator[AsyncIterator[Incoming]]:
         async with connected(self._broker, session) as client:
             await client.take(group)
-            yield self._incoming(client, earlier, kept=session is not None)
+            yield self._incoming(client, earlier)
 
-    async def _incoming(
-        self, client: Client, earlier: tuple[str, ...], kept: bool
-    ) -> AsyncIterator[Incoming]:
+    async def _incoming(self, client: Client, earlier: tuple[str, ...]) -> AsyncIterator[Incoming]:
         while True:
             try:
                 message = await anext(client.messages)
@@ -110,7 +108,7 @@ class MqttBus:
             yield Incoming(
                 delivery,
                 partial(_acknowledge, client, message),
-                partial(_returns, client, message, kept),
+                client.is_repeated(message),
             )
 
     def _delivery(self, message: aiomqtt.Message) -> Delivery | None:
@@ -123,9 +121,5 @@ class MqttBus:
         return Delivery(told, body, trusted=self._broker.trusted, retained=bool(message.retain))
 
 
-async def _acknowledge(client: Client, message: aiomqtt.Message) -> None:
-    client.acknowledge(message)
-
-
-def _returns(client: Client, message: aiomqtt.Message, kept: bool) -> bool:
-    return kept and message.qos > 0 and client.has_ended
+async def _acknowledge(client: Client, message: aiomqtt.Message) -> bool:
+    return client.acknowledge(message)

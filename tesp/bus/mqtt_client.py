@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiomqtt
-from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -73,6 +73,7 @@ class Client(aiomqtt.Client):
         self._broker = broker
         self._client.manual_ack_set(True)
         self._unconfirmed: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._repeated: set[int] = set()
 
     @property
     def has_ended(self) -> bool:
@@ -112,10 +113,15 @@ class Client(aiomqtt.Client):
                 f"what it permits {self._user()}."
             )
 
-    def acknowledge(self, message: aiomqtt.Message) -> None:
-        """Say that a message has been dealt with; of no use when the connection is gone."""
-        if not self.has_ended:
-            self._client.ack(message.mid, message.qos)
+    def acknowledge(self, message: aiomqtt.Message) -> bool:
+        """Say that a message has been dealt with; False when the connection is gone."""
+        if self.has_ended:
+            return False
+        return bool(self._client.ack(message.mid, message.qos) == MQTT_ERR_SUCCESS)
+
+    def is_repeated(self, message: aiomqtt.Message) -> bool:
+        """Whether the broker says that it has sent a message before."""
+        return message.qos > 0 and message.mid in self._repeated
 
     def unavailable(self, reason: str) -> BusUnavailable:
         """Out of reach, and why."""
@@ -176,6 +182,11 @@ class Client(aiomqtt.Client):
         future: asyncio.Future[ReasonCode] = asyncio.get_running_loop().create_future()
         self._unconfirmed[info.mid] = future
         return future
+
+    def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:
+        # A number is not given to another message before this one is acknowledged.
+        (self._repeated.add if message.dup else self._repeated.discard)(message.mid)
+        super()._on_message(client, userdata, message)
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Any

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -13,18 +14,19 @@ from tesp.errors import BusError, BusRefused
 
 _log = logging.getLogger(__name__)
 
+_MOST_DEALT = 10_000
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A delivery, and how it is acknowledged. `returns`: it will come again, for the connection
-    that it came by has ended and the broker keeps what is not acknowledged."""
+    """A delivery, and how it is acknowledged; that gives False where the connection that it came
+    by has ended. `is_repeated`: the broker says that it has sent it before."""
 
     delivery: Delivery
-    acknowledge: Callable[[], Awaitable[None]]
-    returns: Callable[[], bool]
+    acknowledge: Callable[[], Awaitable[bool]]
+    is_repeated: bool = False
 
 
 Source = Callable[[], AbstractAsyncContextManager[AsyncIterator[Incoming]]]
@@ -40,6 +42,8 @@ class Subscription(AbstractAsyncContextManager[AsyncIterator[Delivery]]):
         self._waiting: asyncio.Queue[Incoming | None] = asyncio.Queue(maxsize=1)
         self._feeds: list[asyncio.Task[None]] = []
         self._taken: Incoming | None = None
+        # What was dealt with and could not be acknowledged: it may come again.
+        self._dealt: OrderedDict[str, None] = OrderedDict()
         self._ended = False
 
     async def __aenter__(self) -> "Self":
@@ -69,13 +73,26 @@ class Subscription(AbstractAsyncContextManager[AsyncIterator[Delivery]]):
     async def __anext__(self) -> Delivery:
         taken, self._taken = self._taken, None
         if taken is not None:
-            await taken.acknowledge()
+            await self._acknowledge(taken)
         while not self._ended:
             incoming = await self._waiting.get()
-            if incoming is not None and not incoming.returns():
-                self._taken = incoming
-                return incoming.delivery
+            if incoming is None:
+                break
+            if incoming.is_repeated and incoming.delivery.message.id in self._dealt:
+                await self._acknowledge(incoming)
+                continue
+            self._taken = incoming
+            return incoming.delivery
         raise StopAsyncIteration
+
+    async def _acknowledge(self, incoming: Incoming) -> None:
+        known = incoming.delivery.message.id
+        if await incoming.acknowledge():
+            self._dealt.pop(known, None)
+            return
+        self._dealt[known] = None
+        if len(self._dealt) > _MOST_DEALT:
+            self._dealt.popitem(last=False)
 
     async def end(self) -> None:
         """End it; whoever waits for the next message gets no more."""
