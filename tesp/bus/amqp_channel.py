@@ -108,7 +108,10 @@ async def _connect(broker: BrokerSettings) -> AbstractConnection:
     url = URL(broker.url).with_user(broker.username).with_password(broker.secret)
     context = None
     if broker.is_encrypted:
-        context = ssl.create_default_context(cafile=broker.ca_file)
+        try:
+            context = ssl.create_default_context(cafile=broker.ca_file)
+        except OSError as error:
+            raise BusRefused(f"The broker {broker.name}: {broker.ca_file}: {error}") from error
     return await aio_pika.connect(
         url.update_query(heartbeat=_HEARTBEAT_SECONDS), ssl_context=context
     )

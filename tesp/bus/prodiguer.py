@@ -126,13 +126,7 @@ def enveloped(message: Message, exchange: str = EXCHANGE) -> Envelope:
     the MQTT plugin the topic comes first, for the plugin's subscribers see no other.
     """
     body = tael.encode(message)
-    topic = filters.key_of(message.topic)
-    keys = [message.key, topic] if message.key and exchange != MQTT_EXCHANGE else [topic]
-    if message.key and exchange == MQTT_EXCHANGE:
-        keys.append(message.key)
-    for key in keys:
-        if key and len(key.encode()) > _LONGEST_KEY_BYTES:
-            raise MessageRefused(f"a topic or key has at most 255 bytes on AMQP: {key[:80]}...")
+    key, *also = _keys(message, exchange)
     own = {
         "topic": message.topic,
         "correlation_id": message.correlation,
@@ -141,8 +135,8 @@ def enveloped(message: Message, exchange: str = EXCHANGE) -> Envelope:
     words = (message.key or "").split(".")
     return Envelope(
         body=body,
-        key=str(keys[0]),
-        also=tuple(str(key) for key in keys[1:]),
+        key=key,
+        also=tuple(also),
         type=message.type and _known(message.type),
         app_id=words[3] if len(words) == 5 else _APPS[1],
         message_id=message.id,
@@ -172,6 +166,17 @@ def opened(envelope: Envelope, arrived: float) -> Message:
         type=type_code and _known(type_code),
         headers=_flat(headers),
     )
+
+
+def _keys(message: Message, exchange: str) -> list[str]:
+    topic = filters.key_of(message.topic)
+    keys = [message.key, topic] if message.key else [topic]
+    if exchange == MQTT_EXCHANGE:
+        keys.reverse()
+    for key in keys:
+        if len(key.encode()) > _LONGEST_KEY_BYTES:
+            raise MessageRefused(f"a topic or key has at most 255 bytes on AMQP: {key[:80]}...")
+    return keys
 
 
 def _known(type_code: str) -> str:

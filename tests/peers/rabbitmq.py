@@ -14,6 +14,7 @@ from typing import Self
 import aio_pika
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
+from tests.peers.certificates import Certificate
 from tests.peers.room import PeerError, Room, answers, free_port
 
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
@@ -24,6 +25,12 @@ log.console.level = warning
 load_definitions = {directory}/definitions.json
 mqtt.listeners.tcp.1 = 127.0.0.1:{mqtt_port}
 mqtt.allow_anonymous = false
+listeners.ssl.1 = 127.0.0.1:{tls_port}
+ssl_options.cacertfile = {directory}/certificate.pem
+ssl_options.certfile = {directory}/certificate.pem
+ssl_options.keyfile = {directory}/certificate.pem
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
 """
 # Whom the tests know beside guest, who may do all: he may read and write on exchanges and queues
 # that begin with his name, and declare no other.
@@ -32,7 +39,7 @@ NARROW, PASSWORD = "bob", "rose and crown"
 
 @dataclasses.dataclass(frozen=True)
 class RabbitmqServer:
-    """`url` is for AMQP clients, `mqtt_port` for those of MQTT.
+    """`url` is for AMQP clients, `mqtt_port` for those of MQTT, `tls_port` for AMQP over TLS.
 
     It can be stopped and started again over the same data.
     """
@@ -44,6 +51,7 @@ class RabbitmqServer:
     directory: str
     owner: int
     mqtt_port: int = 0
+    tls_port: int = 0
 
     @classmethod
     def boot(cls, room: Room) -> Self:
@@ -51,13 +59,22 @@ class RabbitmqServer:
         port = free_port()
         url = f"amqp://guest:guest@127.0.0.1:{port}//"
         ports = (free_port(), free_port())
-        server = cls(url, port, *ports, str(room.directory), room.owner, free_port())
-        config = _CONFIG.format(directory=server.directory, mqtt_port=server.mqtt_port)
+        more = (free_port(), free_port())
+        server = cls(url, port, *ports, str(room.directory), room.owner, *more)
+        Certificate.make(room.directory)
+        config = _CONFIG.format(
+            directory=server.directory, mqtt_port=server.mqtt_port, tls_port=server.tls_port
+        )
         (room.directory / "rabbitmq.conf").write_text(config)
         (room.directory / "definitions.json").write_text(json.dumps(_definitions()))
         (room.directory / "plugins").write_text("[rabbitmq_mqtt].")
         server.start()
         return server
+
+    @property
+    def certificate(self) -> Path:
+        """What it shows."""
+        return Path(self.directory) / "certificate.pem"
 
     def start(self) -> None:
         """Start it over the data that are there, and wait until it answers."""

@@ -18,7 +18,7 @@ from tests.peers.rabbitmq import RabbitmqServer
 
 KINDS = ("memory", "mosquitto-3.1.1", "mosquitto-5", "rabbitmq-mqtt", "rabbitmq-amqp")
 NETWORK = KINDS[1:]
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 GUEST = {"username": "guest", "password": "guest"}
 
 

@@ -171,7 +171,22 @@ async def test_what_is_not_permitted_is_refused_with_what_to_mend(here: Site) ->
         await bus.publish([here.message()])
 
 
-async def test_an_exchange_of_another_kind_is_refused_when_it_is_used(
+async def test_a_certificate_has_to_be_trusted(here: Site, rabbitmq: RabbitmqServer) -> None:
+    url = f"amqps://127.0.0.1:{rabbitmq.tls_port}"
+    async with here.opened(url=url) as bus:
+        with pytest.raises(BusRefused, match="see ca_file"):
+            await bus.publish([here.message()])
+    trusting = {"url": url, "ca_file": rabbitmq.certificate}
+    async with here.opened(**trusting) as bus, bus.subscribe(f"{here.root}/#") as deliveries:
+        sent = here.message()
+        await bus.publish([sent])
+        assert [d.message.id for d in await take(deliveries, 1)] == [sent.id]
+    async with here.opened(url=url, ca_file=rabbitmq.certificate.with_name("none")) as bus:
+        with pytest.raises(BusRefused, match="none"):
+            await bus.publish([sent])
+
+
+async def test_a_queue_of_another_kind_is_refused_when_it_is_used(
     here: Site, rabbitmq: RabbitmqServer
 ) -> None:
     queue = f"client-{here.root}"
