@@ -98,6 +98,9 @@ class DispatchSettings(Section):
     max_retries: int = Field(10, description="The most that backend_parameters.max_retries may ask")
     retry_delay_seconds: float = 1.0
     transfers: int = Field(4, description="Transfers at once, over all tasks")
+    keep_events_days: float = Field(
+        90.0, gt=0, description="Events stay readable so long, and until every sink has them"
+    )
     abandon_seconds: float = Field(
         86400.0, gt=0, description="Attempts on a backend that nobody serves end after that"
     )

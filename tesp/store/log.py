@@ -38,6 +38,12 @@ class EventStore(EventLog, Protocol):
         """Move events from the outbox to the log; how many. One caller at a time (`hold`)."""
         ...
 
+    async def written(self, timeout_seconds: float) -> bool:
+        """Wait until there may be events in the outbox that were not there at the last call;
+        False at the timeout. Tens of milliseconds after the write at the most, whichever
+        process wrote. One caller a store object. The first call tells of what was there."""
+        ...
+
     async def history(self, task_id: str) -> Sequence[Event]:
         """The events of one task, relayed or not, in order; none where there is no such task.
 
@@ -61,11 +67,16 @@ class CursorStore(EventLog, Protocol):
         ...
 
     async def begin_cursor(self, name: str) -> int:
-        """The same; but a new one is made, and stands at the log's end from then on."""
+        """The same; but a new one is made, and stands at the log's end from then on. Who begins
+        it from time to time keeps it from being dropped."""
         ...
 
     async def move_cursor(self, name: str, sequence: int) -> None:
         """This reader is done with everything up to `sequence`. A cursor never moves back."""
+        ...
+
+    async def forget_cursors(self, untouched_since: float) -> int:
+        """Drop the cursors that nobody has begun or moved since that time; how many."""
         ...
 
     async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:

@@ -162,6 +162,10 @@ class MongoStore:
         """Move events from the outbox to the log."""
         return await self._errands.run(events.relay(self._db, limit))
 
+    async def written(self, timeout_seconds: float) -> bool:
+        """Wait until there may be more in the outbox."""
+        return await self._news.written(timeout_seconds)
+
     async def end(self) -> int:
         """The sequence that the log has come to."""
         return await self._errands.run(events.end(self._db))
@@ -193,3 +197,7 @@ class MongoStore:
     async def move_cursor(self, name: str, sequence: int) -> None:
         """Note how far a reader has come."""
         await self._errands.run(events.move_cursor(self._db, name, sequence))
+
+    async def forget_cursors(self, untouched_since: float) -> int:
+        """Drop the cursors that are nobody's."""
+        return await self._errands.run(events.forget_cursors(self._db, untouched_since))

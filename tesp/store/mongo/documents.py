@@ -221,6 +221,7 @@ class CursorShape(_Shape):
 
     id: str
     sequence: int
+    touched: int
 
     class Settings:
         name = "cursors"

@@ -16,7 +16,7 @@ from tesp.events import Event
 from tesp.store import Logged
 from tesp.store.mongo.connection import Collections, raw
 from tesp.store.mongo.documents import StoredEvent
-from tesp.store.mongo.expressions import Stage
+from tesp.store.mongo.expressions import NOW, Stage, milliseconds
 from tesp.store.mongo.projections import Dated, Entry, History, Last, TaskId
 
 _DUPLICATE = 11000
@@ -173,16 +173,23 @@ async def cursor(db: Collections, name: str) -> int:
 
 async def begin_cursor(db: Collections, name: str) -> int:
     """How far a reader has come, who begins at the log's end."""
-    await _put_cursor(db, name, {"$setOnInsert": {"sequence": await end(db)}})
+    await _put_cursor(db, name, {"$ifNull": ["$sequence", await end(db)]})
     return await cursor(db, name)
 
 
 async def move_cursor(db: Collections, name: str, sequence: int) -> None:
     """A reader has come that far."""
-    await _put_cursor(db, name, {"$max": {"sequence": sequence}})
+    await _put_cursor(db, name, {"$max": ["$sequence", sequence]})
 
 
-async def _put_cursor(db: Collections, name: str, update: dict[str, Any]) -> None:
+async def forget_cursors(db: Collections, untouched_since: float) -> int:
+    """Drop the cursors that are nobody's; how many."""
+    untouched = {"touched": {"$lt": milliseconds(untouched_since)}}
+    return (await raw(db.cursors).delete_many(untouched)).deleted_count
+
+
+async def _put_cursor(db: Collections, name: str, sequence: dict[str, Any]) -> None:
+    update = [{"$set": {"sequence": sequence, "touched": NOW}}]
     try:
         await raw(db.cursors).update_one({"_id": name}, update, upsert=True)
     except DuplicateKeyError:  # another's upsert was faster

@@ -1,5 +1,7 @@
 """News for the dispatcher: from this process at once, from all others by a change stream.
 
+The relay hears of every event, by the stream alone.
+
 A change of this process comes twice, by itself and in the stream; the second is dropped. A
 stream that breaks is opened again, and its break counts as news: something may have been
 missed.
@@ -23,25 +25,24 @@ from tesp.tes.states import INITIAL, TERMINAL, State
 
 _log = logging.getLogger(__name__)
 
-_TOLD = sorted(s.value for s in {INITIAL, State.CANCELING, *TERMINAL})
+_TOLD = frozenset(s.value for s in {INITIAL, State.CANCELING, *TERMINAL})
 _UPDATED = "updateDescription.updatedFields"
 _CHANGES: list[dict[str, Any]] = [
     {
         "$match": {
             "$or": [
-                {
-                    "operationType": {"$in": ["insert", "replace"]},
-                    "fullDocument.state": {"$in": _TOLD},
-                },
-                {"operationType": "update", f"{_UPDATED}.state": {"$in": _TOLD}},
+                {"operationType": {"$in": ["insert", "replace"]}},
+                {"operationType": "update", f"{_UPDATED}.events": {"$exists": True}},
             ]
         }
     },
     {
         "$project": {
             "documentKey": 1,
+            "fullDocument.state": 1,
             "fullDocument.events": 1,
             "fullDocument.due": 1,
+            f"{_UPDATED}.state": 1,
             f"{_UPDATED}.events": 1,
             f"{_UPDATED}.due": 1,
         }
@@ -61,6 +62,7 @@ class News:
     def __init__(self, db: Collections) -> None:
         self._db = db
         self._wakeups = Wakeups(time.monotonic, [])
+        self._written = Wakeups(time.monotonic, [])
         self._heard: dict[tuple[str, int], None] = {}
         self._opened = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -82,11 +84,20 @@ class News:
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for news; False at the timeout. The first call opens the stream."""
+        await self._begin()
+        return await self._wakeups.wait(timeout_seconds)
+
+    async def written(self, timeout_seconds: float) -> bool:
+        """Wait until a task may have an event more; False at the timeout."""
+        await self._begin()
+        return await self._written.wait(timeout_seconds)
+
+    async def _begin(self) -> None:
         if self._follower is None:
             self._follower = asyncio.create_task(self._follow())
+        if not self._opened.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._opened.wait(), _OPENING_SECONDS)
-        return await self._wakeups.wait(timeout_seconds)
 
     async def close(self) -> None:
         """Follow no longer."""
@@ -105,6 +116,7 @@ class News:
                 _log.warning("MongoDB's change stream broke: %s", error)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             self._wake(0)
+            self._written.add([0.0])
             await asyncio.sleep(pause)
 
     async def _listen(self) -> None:
@@ -116,6 +128,7 @@ class News:
             )
             async with stream:
                 await self._look()
+                self._written.add([0.0])
                 self._opened.set()
                 while stream.alive:
                     # One wait for the next change is as long as the server awaits one: no timeout
@@ -134,6 +147,9 @@ class News:
 
     def _hear(self, change: Mapping[str, Any]) -> None:
         seen = change.get("fullDocument") or change["updateDescription"]["updatedFields"]
+        self._written.add([0.0])
+        if seen.get("state") not in _TOLD:
+            return
         due = seen.get("due")
         delay = self._until(due) if due is not None else 0.0
         self.tell(change["documentKey"]["_id"], seen.get("events", 0), delay)

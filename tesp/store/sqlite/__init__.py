@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from tesp.errors import StoreError
 from tesp.events import Event
@@ -37,6 +37,8 @@ from tesp.store.wakeups import Wakeups
 from tesp.tes.states import INITIAL
 from tesp.tes.views import TaskText, View
 
+T = TypeVar("T")
+
 _READERS = 3
 _AT_ONCE = 0.0
 
@@ -48,6 +50,7 @@ class SqliteStore:
         self._ownership = taken.ownership
         self._clock = clock
         self._wakeups = Wakeups(clock, taken.wakes)
+        self._written = Wakeups(clock, [_AT_ONCE])
         self._readers = Readers(file, _READERS)
         self._writer = Writer(taken.connection, self._wakeups.add)
         self._last_owner: str | None = None
@@ -77,7 +80,7 @@ class SqliteStore:
 
     async def create(self, task: NewTask) -> str:
         """Store a task with its first event."""
-        return await self._writer.run(
+        return await self._told(
             lambda db: Done(tasks.create(db, task, self._clock()), wake=_AT_ONCE)
         )
 
@@ -88,7 +91,7 @@ class SqliteStore:
             now = self._clock()
             return Done([tasks.create(db, task, now) for task in new], wake=_AT_ONCE)
 
-        return await self._writer.run(work) if new else ()
+        return await self._told(work) if new else ()
 
     async def get(self, task_id: str, view: View) -> TaskText | None:
         """One task."""
@@ -109,7 +112,7 @@ class SqliteStore:
             came = tasks.cancel(db, task_id, self._clock())
             return Done(came, _AT_ONCE if came in (Cancel.ENDED, Cancel.ASKED) else None)
 
-        return await self._writer.run(work)
+        return await self._told(work)
 
     async def queued(self, per_owner: int, owners: int = 64) -> Sequence[Candidate]:
         """Tasks that are due."""
@@ -128,7 +131,7 @@ class SqliteStore:
             expires = time.monotonic() + lease_seconds
             return Done(leases.claim(db, task_id, backend, holder, self._clock(), expires))
 
-        return await self._writer.run(work)
+        return await self._told(work)
 
     async def adopt(
         self, backends: Sequence[str], holder: str, lease_seconds: float, limit: int = 64
@@ -164,7 +167,7 @@ class SqliteStore:
             delay = change.delay_seconds if written.state is INITIAL else 0.0
             return Done(written, now + delay if delay > 0 else _AT_ONCE)
 
-        return await self._writer.run(work)
+        return await (self._writer.run(work) if change.transition is None else self._told(work))
 
     async def tail(self, fence: Fence, tails: Mapping[str, str]) -> None:
         """Replace the live tails."""
@@ -213,6 +216,18 @@ class SqliteStore:
         """Move events from the outbox to the log."""
         return await self._writer.run(lambda db: Done(events.relay(db, limit)))
 
+    async def written(self, timeout_seconds: float) -> bool:
+        """Wait until there may be more in the outbox."""
+        return await self._written.wait(timeout_seconds)
+
+    async def _told(self, work: Callable[[sqlite3.Connection], Done[T]]) -> T:
+        """Do a write that may have put an event into the outbox."""
+        try:
+            return await self._writer.run(work)
+        finally:
+            # Of one whose caller is gone, too: it happens all the same.
+            self._written.add([_AT_ONCE])
+
     async def end(self) -> int:
         """The sequence that the log has come to."""
         return await self._readers.run(events.end)
@@ -242,16 +257,20 @@ class SqliteStore:
 
     async def begin_cursor(self, name: str) -> int:
         """The same; a new one is made at the log's end."""
-        return await self._writer.run(lambda db: Done(events.begin_cursor(db, name)))
+        return await self._writer.run(lambda db: Done(events.begin_cursor(db, name, self._clock())))
 
     async def move_cursor(self, name: str, sequence: int) -> None:
         """Note how far a reader has come."""
 
         def work(db: sqlite3.Connection) -> Done[None]:
-            events.move_cursor(db, name, sequence)
+            events.move_cursor(db, name, sequence, self._clock())
             return Done(None)
 
         await self._writer.run(work)
+
+    async def forget_cursors(self, untouched_since: float) -> int:
+        """Drop the cursors that are nobody's."""
+        return await self._writer.run(lambda db: Done(events.forget_cursors(db, untouched_since)))
 
 
 @dataclass(frozen=True, slots=True)

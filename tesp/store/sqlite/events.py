@@ -37,13 +37,15 @@ _OLD = (
 _FORGET = "DELETE FROM events WHERE sequence <= ?"
 _CURSOR = "SELECT sequence FROM cursors WHERE name = ?"
 _BEGIN_CURSOR = (
-    "INSERT INTO cursors (name, sequence)"
-    " VALUES (?, (SELECT position FROM log WHERE id = 1)) ON CONFLICT DO NOTHING"
+    "INSERT INTO cursors (name, sequence, touched)"
+    " VALUES (?, (SELECT position FROM log WHERE id = 1), ?)"
+    " ON CONFLICT (name) DO UPDATE SET touched = excluded.touched"
 )
 _MOVE_CURSOR = (
-    "INSERT INTO cursors (name, sequence) VALUES (?, ?) ON CONFLICT (name)"
-    " DO UPDATE SET sequence = excluded.sequence WHERE excluded.sequence > sequence"
+    "INSERT INTO cursors (name, sequence, touched) VALUES (?, ?, ?) ON CONFLICT (name)"
+    " DO UPDATE SET sequence = max(sequence, excluded.sequence), touched = excluded.touched"
 )
+_FORGET_CURSORS = "DELETE FROM cursors WHERE touched < ?"
 _FORGOTTEN_AT_ONCE = 1000
 _MOVE = "UPDATE log SET position = ? WHERE id = 1"
 
@@ -106,15 +108,20 @@ def cursor(db: sqlite3.Connection, name: str) -> int:
     return int(row[0]) if row else 0
 
 
-def begin_cursor(db: sqlite3.Connection, name: str) -> int:
+def begin_cursor(db: sqlite3.Connection, name: str, now: float) -> int:
     """How far a reader has come, who begins at the log's end."""
-    db.execute(_BEGIN_CURSOR, (name,))
+    db.execute(_BEGIN_CURSOR, (name, now))
     return cursor(db, name)
 
 
-def move_cursor(db: sqlite3.Connection, name: str, sequence: int) -> None:
+def move_cursor(db: sqlite3.Connection, name: str, sequence: int, now: float) -> None:
     """A reader has come that far."""
-    db.execute(_MOVE_CURSOR, (name, sequence))
+    db.execute(_MOVE_CURSOR, (name, sequence, now))
+
+
+def forget_cursors(db: sqlite3.Connection, untouched_since: float) -> int:
+    """Drop the cursors that are nobody's; how many."""
+    return db.execute(_FORGET_CURSORS, (untouched_since,)).rowcount
 
 
 def read(db: sqlite3.Connection, after: int, limit: int) -> Sequence[Logged]:

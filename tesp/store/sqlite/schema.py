@@ -132,8 +132,13 @@ ALTER TABLE events ADD COLUMN correlation TEXT;
 ALTER TABLE events ADD COLUMN hops INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN callback TEXT;
 
-CREATE TABLE cursors (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE cursors (
+    name TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    touched REAL NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE INDEX cursors_by_sequence ON cursors (sequence);
+CREATE INDEX cursors_by_touch ON cursors (touched);
 """,
 }
 

@@ -130,3 +130,24 @@ async def test_the_history_of_a_task_goes_on_after_its_beginning_was_forgotten(
 async def test_an_empty_log_begins_with_one(store: Store) -> None:
     assert await store.first() == 1
     assert await store.forget_events(FUTURE) == 0
+
+
+async def test_a_cursor_that_nobody_touches_any_more_is_dropped(store: Store) -> None:
+    sequences = await filled(store, 3)
+    await store.move_cursor("sink:gone", sequences[0])
+
+    assert await store.forget_cursors(time.time() - 3600) == 0
+    assert await store.cursor("sink:gone") == sequences[0]
+    assert await store.forget_cursors(FUTURE) == 1
+
+    assert await store.cursor("sink:gone") == 0
+    assert await store.forget_events(FUTURE) == 2
+
+
+async def test_to_begin_a_cursor_again_touches_it(store: Store) -> None:
+    await store.begin_cursor("sink:a")
+    await asyncio.sleep(0.05)
+    between = time.time()
+    await store.begin_cursor("sink:a")
+
+    assert await store.forget_cursors(between) == 0

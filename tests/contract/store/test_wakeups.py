@@ -168,3 +168,54 @@ async def test_a_claim_alone_is_no_news(store: Store) -> None:
     await store.write(other.fence, Change(Transition.START))
 
     assert not await store.changed(0.05)
+
+
+async def heard(store: Store) -> bool:
+    """Wait for what is written; fails where it comes only with the timeout of the question."""
+    async with asyncio.timeout(PATIENCE):
+        return await store.written(10 * PATIENCE)
+
+
+async def _claim(store: Store) -> Callable[[], Awaitable[object]]:
+    task_id = await stored(store)
+    return lambda: store.claim(task_id, "local", "me", LONG)
+
+
+async def _start(store: Store) -> Callable[[], Awaitable[object]]:
+    claim = await claimed(store)
+    return lambda: store.write(claim.fence, Change(Transition.START))
+
+
+@pytest.mark.parametrize("prepare", [*CHANGES, _claim, _start])
+async def test_every_event_is_told_to_the_relay(store: Store, prepare: Prepare) -> None:
+    change = await prepare(store)
+    while await store.written(0.1):
+        pass
+
+    await change()
+
+    assert await heard(store)
+
+
+async def test_where_nothing_is_written_the_relay_sleeps(store: Store) -> None:
+    claim = await running(store)
+    while await store.written(0.1):
+        pass
+
+    await store.write(claim.fence, Change())
+    await store.renew([claim.fence], LONG)
+    await store.relay()
+
+    assert not await store.written(0.1)
+
+
+async def test_the_relay_first_hears_of_what_was_there(place: Place) -> None:
+    store = await place.open()
+    await stored(store)
+    await store.close()
+
+    store = await place.open()
+    try:
+        assert await heard(store)
+    finally:
+        await store.close()
