@@ -1,4 +1,4 @@
-"""A Pulsar whose managers are partitions of a Slurm: a task there is a job in a queue.
+"""Pulsars whose managers are partitions of a Slurm: a task there is a job in a queue.
 
 Executions are counted by the gate that each command passes: a second run would show.
 """
@@ -15,17 +15,15 @@ from tesp.runner.plan import FINISHED, Executor, Plan, Runtime
 from tesp.settings import PulsarSettings
 from tesp.tes.needs import Needs
 from tests.peers.gate import Gate
+from tests.peers.rabbitmq import RabbitmqServer
 from tests.peers.room import Room, wait_until
 from tests.peers.sites import Site, pulsar_site
-from tests.peers.slurm import SlurmCluster, SlurmPulsar
+from tests.peers.slurm import AmqpSlurmPulsar, SlurmCluster, SlurmJobs, SlurmPulsar
 from tests.peers.tesp_server import Document, TespServer
 
-CLASSES = [
-    {"manager": "small", "cpus": 1, "ram_gb": 0.512},
-    {"manager": "big", "cpus": 3, "ram_gb": 2.048},
-]
 SMALL = {"cpu_cores": 1, "ram_gb": 0.5}
 BIG = {"cpu_cores": 2, "ram_gb": 1.5}
+Pulsar = SlurmPulsar | AmqpSlurmPulsar
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +32,26 @@ def slurm() -> Iterator[SlurmCluster]:
         yield SlurmCluster.boot(room)
 
 
-@pytest.fixture(scope="module")
-def pulsar(slurm: SlurmCluster) -> Iterator[SlurmPulsar]:
+@pytest.fixture(scope="module", params=["rest", "amqp"])
+def pulsar(request: pytest.FixtureRequest, slurm: SlurmCluster) -> Iterator[Pulsar]:
     with Room.temporary() as room:
-        yield SlurmPulsar.before(slurm, room)
+        if request.param == "rest":
+            yield SlurmPulsar.before(slurm, room)
+        else:
+            broker: RabbitmqServer = request.getfixturevalue("rabbitmq")
+            hybrid = request.param == "hybrid"
+            yield AmqpSlurmPulsar.before(slurm, room, broker, hybrid=hybrid)
 
 
 @pytest.fixture(scope="module")
-def keys(pulsar: SlurmPulsar) -> dict[str, Any]:
-    """The settings of the Pulsar."""
-    reached = {"url": pulsar.url, "token": pulsar.token}
-    return {**reached, "classes": CLASSES, "control_manager": "_default_"}
+def jobs(pulsar: Pulsar) -> SlurmJobs:
+    return SlurmJobs(pulsar)
 
 
 @pytest.fixture(scope="module")
-def site(
-    pulsar: SlurmPulsar, keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def site(pulsar: Pulsar, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("slurm")
-    with pulsar_site("slurm", directory, pulsar, **keys).ended() as site:
+    with pulsar_site("slurm", directory, pulsar, **pulsar.keys).ended() as site:
         yield site
 
 
@@ -84,10 +83,10 @@ def job_of(slurm: SlurmCluster, task_id: str, state: str) -> str:
     return names()[0]
 
 
-def queued_job(slurm: SlurmCluster, pulsar: SlurmPulsar, task_id: str) -> str:
+def queued_job(slurm: SlurmCluster, jobs: SlurmJobs, task_id: str) -> str:
     """Wait until the job of a task waits in the queue, as Pulsar knows; its name in Slurm."""
     name = job_of(slurm, task_id, "PENDING")
-    wait_until(lambda: pulsar.holds(name), f"Pulsar holds {name}")
+    wait_until(lambda: jobs.holds(name), f"Pulsar holds {name}")
     return name
 
 
@@ -96,7 +95,7 @@ def exit_codes(task: Document) -> list[int]:
 
 
 def test_a_task_gets_the_processors_and_the_memory_of_its_size_class(
-    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+    server: TespServer, slurm: SlurmCluster, jobs: SlurmJobs, gate: Gate
 ) -> None:
     tasks = {}
     for manager, resources in (("small", SMALL), ("big", BIG)):
@@ -108,7 +107,7 @@ def test_a_task_gets_the_processors_and_the_memory_of_its_size_class(
         gate.wait_for(f"/{manager}")
         name = job_of(slurm, task_id, "RUNNING")
         facts = slurm.facts(name)
-        inside = pulsar.seen_inside(name, "galaxy_slots", "galaxy_memory_mb")
+        inside = jobs.seen_inside(name, "galaxy_slots", "galaxy_memory_mb")
         told = [facts[key] for key in ("Partition", "NumCPUs", "MinMemoryNode", "Requeue")]
         seen[manager] = [*told, *inside]
         gate.release(f"/{manager}")
@@ -135,25 +134,25 @@ def test_a_task_initializes_in_the_queue_and_runs_with_its_executor(
 
 
 def test_a_task_is_canceled_in_the_queue(
-    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+    server: TespServer, site: Site, slurm: SlurmCluster, jobs: SlurmJobs, gate: Gate
 ) -> None:
     with slurm.occupied():
         task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
-        queued_job(slurm, pulsar, task_id)
+        queued_job(slurm, jobs, task_id)
         server.cancel(task_id)
         assert server.wait(task_id)["state"] == "CANCELED"
         assert list(slurm.queue()) == ["others"]
-        wait_until(lambda: not pulsar.jobs(), "its directory is gone")
+        site.wait_until_clean()
     assert gate.arrived("/ran") == 0
 
 
 def test_a_task_is_canceled_on_its_way_into_the_queue(
-    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+    server: TespServer, slurm: SlurmCluster, jobs: SlurmJobs, gate: Gate
 ) -> None:
     with slurm.occupied():
         with slurm.out_of_reach():
             task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
-            wait_until(lambda: any(map(pulsar.is_starting, pulsar.jobs())), "sbatch waits")
+            wait_until(jobs.one_is_starting, "sbatch waits")
             server.cancel(task_id)
             server.wait(task_id, "CANCELING")
         assert server.wait(task_id)["state"] == "CANCELED"
@@ -211,9 +210,11 @@ def test_a_job_that_an_operator_ends_is_a_system_error_that_says_so(
 
 
 def test_a_node_fetches_and_sends_when_its_job_starts_however_long_it_waited(
-    site: Site, keys: dict[str, Any], slurm: SlurmCluster, gate: Gate
+    site: Site, pulsar: Pulsar, slurm: SlurmCluster, gate: Gate
 ) -> None:
-    server = site.start(pulsars=[{"name": "p", "runtime": "sandbox", "staging": "node", **keys}])
+    server = site.start(
+        pulsars=[{"name": "p", "runtime": "sandbox", "staging": "node", **pulsar.keys}]
+    )
     with slurm.occupied():
         task_id = server.submit(
             {
@@ -235,7 +236,7 @@ def test_a_node_fetches_and_sends_when_its_job_starts_however_long_it_waited(
 def test_a_job_goes_on_while_pulsar_is_dead_and_is_told_of_when_it_is_back(
     server: TespServer,
     slurm: SlurmCluster,
-    pulsar: SlurmPulsar,
+    pulsar: Pulsar,
     gate: Gate,
     ends_meanwhile: bool,
 ) -> None:
@@ -270,7 +271,7 @@ def test_a_job_that_slurm_puts_back_into_the_queue_does_not_run_twice(
 
 
 def test_a_running_task_outlives_an_outage_of_slurm_that_pulsar_takes_for_its_end(
-    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+    server: TespServer, slurm: SlurmCluster, jobs: SlurmJobs, gate: Gate
 ) -> None:
     gate.hold("/ran")
     task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
@@ -278,30 +279,30 @@ def test_a_running_task_outlives_an_outage_of_slurm_that_pulsar_takes_for_its_en
     name = job_of(slurm, task_id, "RUNNING")
     server.wait(task_id, "RUNNING")
     with slurm.out_of_reach():
-        wait_until(lambda: pulsar.gave_up(name), "Pulsar has given the job up")
+        wait_until(lambda: jobs.gave_up(name), "Pulsar has given the job up")
     gate.release("/ran")
     assert server.wait(task_id)["state"] == "COMPLETE"
     assert gate.arrived("/ran") == 1
 
 
 def test_a_queued_task_runs_once_after_an_outage_of_slurm_that_pulsar_takes_for_its_end(
-    server: TespServer, slurm: SlurmCluster, pulsar: SlurmPulsar, gate: Gate
+    server: TespServer, slurm: SlurmCluster, jobs: SlurmJobs, gate: Gate
 ) -> None:
     retried = {**SMALL, "backend_parameters": {"max_retries": "1"}}
     with slurm.occupied():
         task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": retried})
-        name = queued_job(slurm, pulsar, task_id)
+        name = queued_job(slurm, jobs, task_id)
         with slurm.out_of_reach():
-            wait_until(lambda: pulsar.gave_up(name), "Pulsar has given the job up")
+            wait_until(lambda: jobs.gave_up(name), "Pulsar has given the job up")
     assert server.wait(task_id)["state"] == "COMPLETE"
     assert gate.arrived("/ran") == 1
 
 
 async def test_a_job_that_slurm_suspends_is_waited_for_however_silent_it_is(
-    keys: dict[str, Any], slurm: SlurmCluster, gate: Gate
+    pulsar: Pulsar, slurm: SlurmCluster, gate: Gate
 ) -> None:
     sandbox, silence_seconds = Runtime("sandbox", "bwrap"), 1.0
-    settings = PulsarSettings(name="p", runtime="sandbox", **keys)
+    settings = PulsarSettings(name="p", runtime="sandbox", **pulsar.keys)
     backend = RestPulsar(settings, sandbox, silence_seconds=silence_seconds)
     try:
         job = await backend.prepare("suspended-1", 1, Needs())

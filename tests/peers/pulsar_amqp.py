@@ -2,7 +2,9 @@
 
 import dataclasses
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from tests.peers.environments import program
@@ -41,14 +43,23 @@ class AmqpPulsarServer(PulsarServer):
     hybrid: bool
 
     @classmethod
-    def over(cls, room: Room, broker: RabbitmqServer, *, hybrid: bool = False, **app: Any) -> Self:
-        """Set one up and start it, with these keys of app.yml beside or instead of the usual."""
+    def over(
+        cls,
+        room: Room,
+        broker: RabbitmqServer,
+        *,
+        hybrid: bool = False,
+        beside: Mapping[str, Any] = MappingProxyType({}),
+        **app: Any,
+    ) -> Self:
+        """Set one up and start it, with these keys of app.yml beside or instead of the usual, and
+        with these managers `beside` its own, whose name they begin with."""
         manager = f"m{uuid.uuid4().hex[:8]}"
         kind = {"type": "queued_python", "num_concurrent_jobs": 16, "min_polling_interval": 0.05}
         usual = {
             "message_queue_url": broker.url,
             "amqp_publish_retry": True,
-            "managers": {manager: kind},
+            "managers": {manager: kind, **{manager + name: its for name, its in beside.items()}},
         }
         made = PulsarServer.made(room, **(usual | app))
         (room.directory / "amqp.ini").write_text(_AMQP_INI)
@@ -65,6 +76,11 @@ class AmqpPulsarServer(PulsarServer):
         """Where it takes jobs from."""
         return f"pulsar_{self.manager}__setup"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What is set for it, and for what it starts."""
+        return {"PULSAR_CONFIG_DIR": self.directory}
+
     def start(self) -> None:
         """Start it over the directories that are there, and do not wait."""
         argv: list[str | Path] = [program(ENVIRONMENT, "pulsar-main"), "-c", self.directory]
@@ -72,7 +88,7 @@ class AmqpPulsarServer(PulsarServer):
             argv = [program(ENVIRONMENT, "pulsar-serve"), Path(self.directory) / "server.ini"]
         else:
             argv += ["--ini_path", Path(self.directory) / "amqp.ini"]
-        self._room.start("pulsar", argv, {"PULSAR_CONFIG_DIR": self.directory})
+        self._room.start("pulsar", argv, self.environment)
 
     def started(self) -> Self:
         """Start it, and wait until it listens."""

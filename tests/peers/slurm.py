@@ -1,4 +1,4 @@
-"""A real Slurm of the tests' own: controller and one node on 127.0.0.1, and a Pulsar before it."""
+"""A real Slurm of the tests' own: controller and one node on 127.0.0.1, and Pulsars before it."""
 
 import contextlib
 import dataclasses
@@ -14,6 +14,8 @@ from typing import Any, Self
 
 from tests.peers.environments import program
 from tests.peers.pulsar import ENVIRONMENT, PulsarServer
+from tests.peers.pulsar_amqp import AmqpPulsarServer
+from tests.peers.rabbitmq import RabbitmqServer
 from tests.peers.room import PeerError, Room, answers, free_port, wait_until
 from tests.peers.slurm_daemons import descendants
 
@@ -210,48 +212,96 @@ class SlurmPulsar(PulsarServer):
     @classmethod
     def before(cls, cluster: SlurmCluster, room: Room) -> Self:
         """Start it."""
-        managers = {
-            "_default_": {"type": "queued_python"},
-            "small": _partition("small", 1, "512M"),
-            "big": {**_partition("big", 3, "2048M"), "job_--no-requeue": ""},
-        }
-        room.directory.mkdir(exist_ok=True)
-        (room.directory / "slurm.conf").symlink_to(cluster.configuration)
+        _knows(room, cluster)
+        managers = {"_default_": {"type": "queued_python"}, **_PARTITIONS}
         return cls.made(room, managers=managers).started()
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The settings of a tesp that uses it."""
+        reached = {"url": self.url, "token": self.token}
+        return {**reached, "control_manager": "_default_", "classes": _classes("")}
 
     def started(self) -> Self:
         """Start it over the directories that are there."""
-        environment = {
-            "PULSAR_CONFIG_DIR": self.directory,
-            "SLURM_CONF": f"{self.directory}/slurm.conf",
-            # Else jobs get all that the service has in its environment.
-            "SBATCH_EXPORT": "NONE",
-        }
+        environment = {"PULSAR_CONFIG_DIR": self.directory, **_environment(self)}
         ini = Path(self.directory) / "server.ini"
         self._room.start("pulsar", [program(ENVIRONMENT, "pulsar-serve"), ini], environment)
         self._room.wait_until(lambda: answers(self.port), "Pulsar answers")
         return self
 
+
+class AmqpSlurmPulsar(AmqpPulsarServer):
+    """The same over AMQP: its managers have names, and so queues, of their own."""
+
+    @classmethod
+    def before(
+        cls, cluster: SlurmCluster, room: Room, broker: RabbitmqServer, *, hybrid: bool = False
+    ) -> Self:
+        """Start it."""
+        _knows(room, cluster)
+        return cls.over(room, broker, hybrid=hybrid, beside=_PARTITIONS)
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The settings of a tesp that uses it."""
+        reached = {"amqp_url": self.broker.url, "control_manager": self.manager}
+        if self.hybrid:
+            reached |= {"url": self.url, "token": self.token}
+        return {**reached, "classes": _classes(self.manager)}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What is set for it, and for what it starts."""
+        return super().environment | _environment(self)
+
+
+class SlurmJobs:
+    """The jobs of such a Pulsar, by their names in Slurm."""
+
+    def __init__(self, pulsar: PulsarServer) -> None:
+        self._pulsar = pulsar
+
     def seen_inside(self, name: str, *facts: str) -> tuple[str, ...]:
-        """What a job has found out of itself, by its name in Slurm: galaxy_slots, ..."""
+        """What a job has found out of itself: galaxy_slots, ..."""
         metadata = self._place(name) / "metadata"
         return tuple((metadata / f"__instrument_core_{fact}").read_text().strip() for fact in facts)
 
-    def is_starting(self, name: str) -> bool:
+    def one_is_starting(self) -> bool:
         """Whether it has begun to put a job into the queue."""
-        return (self._place(name) / "launch_config").exists()
+        return any(
+            (place / "command.sh").exists() and not (place / "preprocessed").exists()
+            for place in self._pulsar.staging.iterdir()
+        )
 
     def holds(self, name: str) -> bool:
-        """Whether it knows the number that a job got in Slurm, and asks for it."""
+        """Whether Pulsar knows the number that a job got in Slurm, and asks for it."""
         return (self._place(name) / "preprocessed").exists()
 
     def gave_up(self, name: str) -> bool:
-        """Whether it takes a job for ended."""
+        """Whether Pulsar takes a job for ended."""
         place = self._place(name)
         return (place / "final_status").exists() or not place.exists()
 
     def _place(self, name: str) -> Path:
-        return self.staging / name.removeprefix("pulsar_")
+        return self._pulsar.staging / name.removeprefix("pulsar_")
+
+
+def _knows(room: Room, cluster: SlurmCluster) -> None:
+    room.directory.mkdir(exist_ok=True)
+    (room.directory / "slurm.conf").symlink_to(cluster.configuration)
+
+
+def _environment(pulsar: PulsarServer) -> dict[str, str]:
+    # Without the second, jobs get all that the service has in its environment.
+    return {"SLURM_CONF": f"{pulsar.directory}/slurm.conf", "SBATCH_EXPORT": "NONE"}
+
+
+def _classes(prefix: str) -> list[dict[str, Any]]:
+    return [
+        {"manager": f"{prefix}small", "cpus": 1, "ram_gb": 0.512},
+        {"manager": f"{prefix}big", "cpus": 3, "ram_gb": 2.048},
+    ]
 
 
 def _partition(name: str, cpus: int, memory: str) -> dict[str, Any]:
@@ -262,3 +312,9 @@ def _partition(name: str, cpus: int, memory: str) -> dict[str, Any]:
         "job_ncpus": cpus,
         "job_--mem": memory,
     }
+
+
+_PARTITIONS = {
+    "small": _partition("small", 1, "512M"),
+    "big": {**_partition("big", 3, "2048M"), "job_--no-requeue": ""},
+}

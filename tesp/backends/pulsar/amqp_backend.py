@@ -14,6 +14,7 @@ from tesp.backends.pulsar.messages import SEND_URL_FILE, Staging
 from tesp.backends.pulsar.requests import Requests
 from tesp.backends.pulsar.updates import News, Updates
 from tesp.backends.pulsar.wire import Name, Status
+from tesp.errors import BackendUnavailable
 from tesp.runner.plan import CLAIM_FILE, Plan, Runtime
 from tesp.settings import PulsarSettings
 from tesp.tes.needs import Needs
@@ -23,6 +24,9 @@ SILENCE_SECONDS = 120.0
 _GRACE_SECONDS = 30.0
 _KILL_SECONDS = 10.0
 _ASK_SECONDS = 1.0
+# A scheduler that is away keeps who puts a job into its queue.
+_START_SECONDS = 60.0
+_START_PAUSE_SECONDS = 0.2
 
 
 class AmqpPulsar:
@@ -139,18 +143,34 @@ class AmqpPulsar:
         status = await self._requests.standing(job, news)
         if status.gone or _is_over(status):
             return status
-        waits = status.state in (wire.QUEUED, wire.PREPROCESSING)
+        if status.state == wire.PREPROCESSING:
+            if await self._control.forbid(job):
+                return status
+            status = await self._started(job, news)
+            if status.gone or _is_over(status):
+                return status
+        waits = status.state == wire.QUEUED
         if waits:
             await self._requests.kill(job)
         await self._control.end(job, waits=waits)
-        if status.state == wire.PREPROCESSING or await self._comes_to_its_end(
-            job, news, _GRACE_SECONDS
-        ):
+        if await self._comes_to_its_end(job, news, _GRACE_SECONDS):
             return status
         await self._requests.kill(job)
         await self._comes_to_its_end(job, news, _KILL_SECONDS)
         await self._control.end(job, waits=False)
         return status
+
+    async def _started(self, job: Name, news: News) -> Status:
+        """Wait until a job is with the scheduler: before that, Pulsar cannot take it back."""
+        until = asyncio.get_running_loop().time() + _START_SECONDS
+        while asyncio.get_running_loop().time() < until:
+            status = await self._requests.standing(job, news)
+            if status.state != wire.PREPROCESSING:
+                return status
+            await asyncio.sleep(_START_PAUSE_SECONDS)
+        raise BackendUnavailable(
+            f"The Pulsar {self.name} has been starting the job for {_START_SECONDS:g} s."
+        )
 
     async def _comes_to_its_end(self, job: Name, news: News, seconds: float) -> bool:
         """Whether a job ends in time, by what Pulsar says, or by its result."""

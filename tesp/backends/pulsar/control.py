@@ -54,6 +54,14 @@ class Control:
         if status.returncode != 0:
             raise self._failed(status)
 
+    async def forbid(self, job: Name) -> bool:
+        """Have a job not started; False where Pulsar is just starting it."""
+        status = await self._run(job, control_lines.forbid_line(job.id))
+        forbidden = control_lines.forbidden(status.job_stdout)
+        if forbidden is None:
+            raise self._failed(status)
+        return forbidden
+
     async def collect(self, job: Name, send_url: str) -> bool:
         """Have the published outputs of a job posted again; whether all of them arrived."""
         status = await self._run(

@@ -20,6 +20,7 @@ _OLD_MINUTES = 120
 
 _THERE, _ABSENT = "tesp-there", "tesp-absent"
 _WORDS, _SEND_URL = "tesp-words:", "tesp-send-url:"
+_FORBIDDEN, _BEGUN = "tesp-forbidden", "tesp-begun"
 _COLLECTED, _LEFT = "tesp-collected", "tesp-left:"
 
 
@@ -83,6 +84,25 @@ def end_line(python: str, job_id: str, *, waits: bool) -> str:
         f"if [ -d {there} ]; then {forbid}mkdir -p {workspace}; : >{workspace}/{CANCEL_FILE}; fi; "
         f"if [ -e {archive} ]; then {remove}; fi"
     )
+
+
+def forbid_line(job_id: str) -> str:
+    """Keep Pulsar from starting a job whose inputs it brings, and tell where it has begun to: then
+    it must not find the job canceled, or it forgets what it has just put into a queue."""
+    there, workspace = command.directory_of(job_id), command.workspace_of(job_id)
+    mark, begun = f"{there}/cancelled", f"[ -e {there}/command.sh ]"
+    return (
+        f"mkdir -p {workspace}; : >{workspace}/{CANCEL_FILE}; "
+        # It may have looked for the mark just before.
+        f"[ -e {mark} ] || {begun} || {{ echo true >{mark}; sleep 0.05; {begun} && rm {mark}; }}; "
+        f"if {begun}; then echo {_BEGUN}; else echo {_FORBIDDEN}; fi"
+    )
+
+
+def forbidden(printed: str) -> bool | None:
+    """Whether the job will not be started; None where nothing was told."""
+    told = {_FORBIDDEN: True, _BEGUN: False}
+    return next((told[word] for word in printed.split() if word in told), None)
 
 
 def discard_line(python: str, job_ids: Sequence[str]) -> str:

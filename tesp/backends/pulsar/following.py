@@ -53,7 +53,7 @@ class Following:
         self._requests, self._control, self._updates = requests, control, updates
         self._silence_seconds, self._is_canceled = silence_seconds, is_canceled
         self._clock = asyncio.get_running_loop().time
-        self._began = self._alive = self._clock()
+        self._began = self._alive = self._beaten = self._told = self._clock()
         self._ask_at, self._ask_pause = self._began, _ASK_AGAIN_SECONDS
         self._look_at: float | None = None
         self._status: Status | None = None
@@ -104,7 +104,7 @@ class Following:
     async def _heard(self, status: Status) -> Seen | Ended | None:
         """Pulsar tells how the job stands."""
         news = self._status is None or self._status.state != status.state
-        self._status, self._unanswered = status, 0
+        self._status, self._unanswered, self._told = status, 0, self._clock()
         self._ask_pause = _ASK_SECONDS if news else min(2 * self._ask_pause, _LONGEST_ASK_SECONDS)
         self._ask_at = self._clock() + self._ask_pause
         if status.gone:
@@ -118,7 +118,7 @@ class Following:
         if status.state == wire.RUNNING and self._look_at is None:
             self._look_at = self._clock() + self._look_pause()
             return self._first_seen()
-        waits = status.state in (wire.PREPROCESSING, wire.QUEUED)
+        waits = status.state in (wire.PREPROCESSING, wire.QUEUED) and self._heartbeat is None
         if waits and self._is_canceled():
             return Ended(None, "The job was canceled before it started.", started=False)
         return None
@@ -163,13 +163,17 @@ class Following:
             return await self._ended(report.result, report, status)
         if status.wrote(CLAIM_FILE) is False:
             return await self._not_started(status)
-        if status.state == wire.COMPLETE and status.returncode == 0:
-            # Started twice, perhaps on another node, this one left the job to the first.
+        if status.state == wire.COMPLETE and status.returncode in (0, None):
+            # Started twice, perhaps on another node, this one left the job to the first. And
+            # without a code Pulsar has only not heard of it: its scheduler may be away.
             self._orphaned = True
         return await self._look()
 
     async def _not_started(self, status: Status) -> Seen | Ended | None:
         """The runner never came to its claim, and Pulsar, or the shell, may know why."""
+        if status.unheard_of:
+            # What is still in a scheduler's queue must not start.
+            await self._control.end(self._job, waits=True)
         look = await self._control.look(self._job)
         if look.report and look.report.heartbeat is not None:
             # Pulsar has started it twice, and speaks of the one that failed.
@@ -192,20 +196,44 @@ class Following:
             return await self._gone()
         if self._status and self._status.state in wire.FINAL and not self._orphaned:
             return Ended(None, self._sentence(self._status), tails=report.tails)
-        if report.heartbeat != self._heartbeat or self._waits():
-            self._heartbeat, self._alive = report.heartbeat, self._clock()
-        if self._clock() - self._alive > self._silence_seconds:
+        self._take(report.heartbeat)
+        return await self._silence(report) or self._changed(report)
+
+    def _take(self, heartbeat: float | None) -> None:
+        now = self._clock()
+        if heartbeat != self._heartbeat:
+            self._heartbeat, self._alive, self._beaten = heartbeat, now, now
+        elif self._waits():
+            self._alive = now
+
+    def _waits(self) -> bool:
+        """Whether silence means nothing: the job waits to start, or its scheduler suspended it.
+        One that ran and is in a queue again was ended by its scheduler."""
+        if self._status is None or self._status.state == wire.OTHER:
+            return True
+        return self._status.state in wire.WAITING and self._heartbeat is None
+
+    async def _silence(self, report: Report) -> Ended | None:
+        """The job's end, where its runner is silent and Pulsar, asked since, knows no reason."""
+        now, status = self._clock(), self._status
+        patience = self._patience()
+        silent = now - self._alive > patience
+        final = status is not None and status.state in wire.FINAL
+        if silent and (final or self._told > self._alive):
             await self._requests.kill(self._job)
-            return Ended(None, self._silent(), tails=report.tails)
-        return self._changed(report)
+            return Ended(None, self._silent(patience), tails=report.tails)
+        if not final and (silent or now - max(self._beaten, self._told) > wire.MISSED_SECONDS):
+            self._ask_at = now
+        return None
+
+    def _patience(self) -> float:
+        seconds = self._silence_seconds
+        return self._status.patience(seconds) if self._status else seconds
 
     def _look_pause(self) -> float:
         """Until the next look: each is a job for Pulsar, and all of them together are few."""
         by_age = min(_SHARE_OF_AGE * (self._clock() - self._began), _LONGEST_LOOK_SECONDS)
         return max(_FIRST_LOOK_SECONDS, by_age, self._updates.followed() / _LOOKS_A_SECOND)
-
-    def _waits(self) -> bool:
-        return self._status is None or self._status.state in (wire.PREPROCESSING, wire.QUEUED)
 
     def _changed(self, report: Report) -> Seen | None:
         seen = Seen(report.progress, report.tails)
@@ -222,6 +250,9 @@ class Following:
         if self._status and self._status.state in wire.FINAL:
             return await self._ended(result, report, self._status)
         if self._orphaned or now - self._result_since > _NOTICE_SECONDS:
+            if self._status and self._status.state in (wire.QUEUED, wire.OTHER):
+                # Put back into a scheduler's queue, it would start again.
+                await self._requests.kill(self._job)
             return Ended(await self._posted(result), tails=report.tails)
         self._ask_at = now + _ASK_AGAIN_SECONDS
         return None
@@ -229,7 +260,7 @@ class Following:
     async def _ended(self, result: Result, report: Report, status: Status) -> Ended:
         """Pulsar has ended the job, and posted its outputs where it was to."""
         if self._posts(result):
-            if status.state == wire.COMPLETE and not self._orphaned:
+            if status.state == wire.COMPLETE and not self._orphaned and not status.unheard_of:
                 result = result._replace(sent=list(range(len(result.found))))
             else:
                 result = await self._posted(result)
@@ -261,9 +292,9 @@ class Following:
             f"({status.state}{code}).{said}"
         )
 
-    def _silent(self) -> str:
+    def _silent(self, seconds: float) -> str:
         state = self._status.state if self._status else "nothing"
         return (
             f"The job on the Pulsar {self._settings.name} ended without a result: its runner has "
-            f"shown no sign of life for {self._silence_seconds:g} s, and Pulsar says {state}."
+            f"shown no sign of life for {seconds:g} s, and Pulsar says {state}."
         )

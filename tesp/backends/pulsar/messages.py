@@ -86,6 +86,9 @@ def update_of(body: bytes) -> tuple[str, Status]:
         data = json.loads(body)
     except RecursionError as error:
         raise ValueError("no status of a job") from error
+    if isinstance(data, dict) and data.get("status") is None and data.get("complete") == "false":
+        # What its scheduler says, and Pulsar has no word for.
+        data["status"] = wire.OTHER
     if not isinstance(data, dict) or not all(is_it(data.get(k)) for k, is_it in _FIELDS.items()):
         raise ValueError("no status of a job")
     return data["job_id"], wire.status_of(data)

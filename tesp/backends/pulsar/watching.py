@@ -36,12 +36,6 @@ _TAILS_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 5.0
 # So long without news, a result may be there although Pulsar says that the job runs.
 _QUIET_SECONDS = 15.0
-# So long without a beat, a job is dead that Pulsar does not say to run: three were missed.
-_MISSED_SECONDS = 17.0
-
-
-# Not running, as far as Pulsar knows.
-_WAITING = (wire.PREPROCESSING, wire.QUEUED, wire.OTHER)
 
 
 class Watching:
@@ -107,7 +101,7 @@ class Watching:
         self._hurries = status.state == wire.POSTPROCESSING and not self._hurries
         if status.state in wire.FINAL:
             return await self._ended(status)
-        if status.state in _WAITING:
+        if status.state in wire.WAITING:
             if not await self._began_to_run():
                 return await self._waits(status)
             self._returned_to_queue(status)
@@ -179,7 +173,7 @@ class Watching:
 
     async def _never_began(self, status: Status) -> Seen | Ended | None:
         """It is not there for Pulsar; what is still in a scheduler's queue must not start."""
-        if _is_unheard_of(status):
+        if status.unheard_of:
             await self._client.write(self._job, wire.in_metadata(CANCEL_FILE), once(b""))
             if await self._read(CLAIM_FILE) is not None:
                 return await self._signs(status)
@@ -209,15 +203,10 @@ class Watching:
                 self._suspected = False
                 if ended := await self._result(status):
                     return ended
-        patience = self._patience(status)
+        patience = status.patience(self._silence_seconds) if status else self._silence_seconds
         if await self._is_silent(patience):
             return Ended(None, self._silent(status, patience), tails=self._seen.tails)
         return seen
-
-    def _patience(self, status: Status | None) -> float:
-        """How long the runner may be silent: shorter where Pulsar does not say that it runs."""
-        doubted = status and (status.state == wire.QUEUED or _is_unheard_of(status))
-        return min(self._silence_seconds, _MISSED_SECONDS if doubted else self._silence_seconds)
 
     async def _is_silent(self, seconds: float) -> bool:
         """Whether there was no sign of life for so long, and is none now."""
@@ -299,11 +288,6 @@ class Watching:
             return False
         self._due[what] = now + max(seconds, min(_HEARTBEAT_SECONDS, 0.02 * (now - self._began)))
         return True
-
-
-def _is_unheard_of(status: Status) -> bool:
-    """Whether Pulsar has not found it any more, which is all that it knows of an end."""
-    return status.state == wire.COMPLETE and status.returncode is None
 
 
 def _json(content: bytes | None) -> Any:

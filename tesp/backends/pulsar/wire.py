@@ -30,6 +30,10 @@ FAILED, LOST = "failed", "lost"
 OTHER = "other"
 # What Pulsar never takes back. LOST is not among them: it is said of jobs that still run.
 FINAL = frozenset({COMPLETE, CANCELLED, FAILED})
+# Not running, as far as Pulsar knows.
+WAITING = frozenset({PREPROCESSING, QUEUED, OTHER})
+# So long without a beat, a runner is dead that Pulsar does not say to run: three were missed.
+MISSED_SECONDS = 17.0
 
 _STATE = re.compile(rb'"status"\s*:\s*"(\w+)"')
 
@@ -77,6 +81,17 @@ class Status:
     def gone(self) -> bool:
         """Whether there is no directory of that job."""
         return self.state == LOST and self.job_files == frozenset()
+
+    @property
+    def unheard_of(self) -> bool:
+        """Whether Pulsar has not found it any more, which is all that it knows of an end: its
+        scheduler may have been away."""
+        return self.state == COMPLETE and self.returncode is None
+
+    def patience(self, silence_seconds: float) -> float:
+        """How long the runner may be silent: shorter where Pulsar does not say that it runs."""
+        doubted = self.state == QUEUED or self.unheard_of
+        return min(silence_seconds, MISSED_SECONDS) if doubted else silence_seconds
 
     def wrote(self, file: str) -> bool | None:
         """Whether a workspace file is there; None where Pulsar does not tell."""
