@@ -32,6 +32,7 @@ DEBIAN = {
     "slurmd": "slurm-wlm",
     "bowtie2": "bowtie2",
     "samtools": "samtools",
+    "swaks": "swaks",
 }
 # The same for what is no program. Slim machines leave documentation out, unless it is asked for.
 DEBIAN_FILES = {"/usr/share/doc/bowtie2/examples/reference/lambda_virus.fa.gz": "bowtie2-examples"}

@@ -7,6 +7,12 @@ nearest right one named.
 
 from tesp.settings.bus import BrokerSettings, BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings, RegistrySettings
+from tesp.settings.ingress import (
+    IngressSettings,
+    SmtpSettings,
+    VoeventSettings,
+    WebhookSettings,
+)
 from tesp.settings.pulsars import PulsarLimits, PulsarSettings, RouteSettings, SizeClass
 from tesp.settings.reading import load, parse
 from tesp.settings.service import (
@@ -29,6 +35,7 @@ __all__ = [
     "DispatchSettings",
     "FileRoot",
     "HostAccess",
+    "IngressSettings",
     "LocalSettings",
     "LoggingSettings",
     "OauthSettings",
@@ -40,8 +47,11 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SizeClass",
+    "SmtpSettings",
     "StagingSettings",
     "StoreSettings",
+    "VoeventSettings",
+    "WebhookSettings",
     "load",
     "parse",
 ]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tesp.settings.bus import BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings
+from tesp.settings.ingress import IngressSettings
 from tesp.settings.pulsars import PulsarSettings, RouteSettings
 from tesp.settings.section import Section
 from tesp.settings.service import (
@@ -39,6 +40,7 @@ class Settings(Section):
     containers: ContainerSettings = ContainerSettings()
     staging: StagingSettings = StagingSettings()
     bus: BusSettings = BusSettings()
+    ingress: IngressSettings = IngressSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")

@@ -1,0 +1,119 @@
+"""What an ingress remembers: a small SQLite file of its own. All methods block."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tesp.errors import BusError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
+CREATE TABLE IF NOT EXISTS waiting (
+  number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, body BLOB NOT NULL, trusted INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS counts (
+  number INTEGER PRIMARY KEY, at REAL NOT NULL, mail TEXT NOT NULL, received INTEGER NOT NULL,
+  delivered INTEGER NOT NULL, dropped INTEGER NOT NULL, duplicate INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS counts_at ON counts (at);
+"""
+
+
+class Memory:
+    """Ids that were seen, bodies that wait to be delivered, counts of mails.
+
+    What it has been told is on disk when the method returns. Raises BusError where the disk is
+    of no use, so that senders keep what they have.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        with self._translated():
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._db.close()
+
+    def knows(self, identifier: str) -> bool:
+        """Whether it was seen."""
+        return bool(self._rows("SELECT 1 FROM seen WHERE id = ?", identifier))
+
+    def remember(self, identifiers: Sequence[str], now: float) -> None:
+        """These were seen."""
+        with self._transaction() as db:
+            rows = [(one, now) for one in identifiers]
+            db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
+
+    def keep(self, identifier: str, body: bytes, trusted: bool, now: float) -> bool:
+        """Keep a body until it is delivered; False where it was seen before."""
+        with self._transaction() as db:
+            added = db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identifier, now))
+            if added.rowcount == 0:
+                return False
+            row = (identifier, body, trusted)
+            db.execute("INSERT INTO waiting (id, body, trusted) VALUES (?, ?, ?)", row)
+            return True
+
+    def oldest(self) -> tuple[str, bytes, bool] | None:
+        """The id and the body that wait longest, and whether its sender is trusted."""
+        rows = self._rows("SELECT id, body, trusted FROM waiting ORDER BY number LIMIT 1")
+        return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
+
+    def delivered(self, identifier: str) -> None:
+        """It waits no more."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM waiting WHERE id = ?", (identifier,))
+
+    def count(self, mail: str, counts: Sequence[int], now: float) -> None:
+        """What became of a mail: received, delivered, dropped, duplicate."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO counts (at, mail, received, delivered, dropped, duplicate)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (now, mail, *counts),
+            )
+
+    def counts(self, limit: int = 100) -> Sequence[tuple[float, str, int, int, int, int]]:
+        """The latest mails, newest first: when, which, and what became of its messages."""
+        columns = "at, mail, received, delivered, dropped, duplicate"
+        return self._rows(f"SELECT {columns} FROM counts ORDER BY number DESC LIMIT ?", limit)
+
+    def forget(self, before: float) -> None:
+        """Forget what is older, but for what waits."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM seen WHERE at < ?", (before,))
+            db.execute("DELETE FROM counts WHERE at < ?", (before,))
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with self._lock, self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise BusError(f"The file {self._file} is of no use: {error}.") from error
