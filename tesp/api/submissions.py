@@ -2,36 +2,22 @@
 
 import hashlib
 import re
-import time
 
 from starlette.requests import Request
 
 from tesp.api.parts import Parts
 from tesp.errors import InvalidTask, Problem
 from tesp.store import IdempotencyKey, NewTask
-from tesp.tes.identifiers import new_task_id
-from tesp.tes.models import timestamp
+from tesp.store.admission import Admission
 from tesp.tes.parsing import parse
-from tesp.tes.rules import admit
-from tesp.tes.views import body_text
 
 _KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
 def new_task(parts: Parts, owner: str, body: bytes, key: IdempotencyKey | None) -> NewTask:
     """The task in a body; raises InvalidTask."""
-    admitted = admit(parse(body), parts.limits, parts.check_url)
-    submission = admitted.submission
-    return NewTask(
-        id=new_task_id(),
-        owner=owner,
-        body=body_text(submission, timestamp(time.time())),
-        name=submission.name,
-        tags=submission.tags or {},
-        needs=admitted.needs,
-        warnings=admitted.warnings,
-        idempotency=key,
-    )
+    admission = Admission(parts.limits, parts.check_url)
+    return admission.task(parse(body), owner, key)
 
 
 def idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
