@@ -1,4 +1,4 @@
-"""The command line: one module a command group. All but serve and doctor speak HTTP only."""
+"""The command line: one module a command group. All but serve, doctor and bus speak HTTP only."""
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from tesp.errors import (
+    BusRefused,
+    BusUnavailable,
     Conflict,
     InvalidTask,
     NotFound,
@@ -25,6 +27,7 @@ class Code(IntEnum):
     CANCELED = 4
     UNREACHABLE = 5  # the service does not answer, or not as a task service does
     BROKEN = 6  # anything else that tesp could not do
+    SPOOLED = 75  # `bus send`: no broker took the message, it waits on disk; as EX_TEMPFAIL
     TIMED_OUT = 124  # `wait --timeout`, as of timeout(1)
     INTERRUPTED = 130
 
@@ -37,8 +40,9 @@ Exit codes:
 - 2: wrong usage, a refused task, an unknown id
 - 3: SYSTEM_ERROR or PREEMPTED
 - 4: CANCELED
-- 5: the service cannot be reached
+- 5: the service or the broker cannot be reached
 - 6: anything else
+- 75: the message waits on disk, for no broker takes it now
 - 124: the time is up
 - 130: Ctrl-C
 
@@ -59,6 +63,8 @@ _OF_ERROR: dict[type[TespError], Code] = {
     RequestRefused: Code.REFUSED,
     SettingsError: Code.REFUSED,
     ServiceUnreachable: Code.UNREACHABLE,
+    BusRefused: Code.REFUSED,
+    BusUnavailable: Code.UNREACHABLE,
 }
 
 

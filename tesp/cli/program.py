@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tesp.cli import codes, doctor, logs, serve, submit, tasks
+from tesp.cli import bus, codes, doctor, logs, serve, submit, tasks
 from tesp.cli.terminal import show_error
 from tesp.errors import TespError
 
@@ -36,6 +36,7 @@ def program() -> typer.Typer:
     app.command()(tasks.wait)
     app.command()(logs.logs)
     app.command()(doctor.doctor)
+    app.add_typer(bus.group(), name="bus")
     return app
 
 

@@ -10,7 +10,9 @@ from tesp.errors import SettingsError
 # The TESP API's own prefix goes first, so that ours wins.
 _PREFIXES = ("TESP_API_", "TESP_")
 # No settings: where to look for them, and what the command line speaks with.
-_OTHERS = frozenset(f"TESP_{n}" for n in ("ENV", "SETTINGS", "URL", "TOKEN", "USER", "PASSWORD"))
+_OTHERS = frozenset(
+    f"TESP_{n}" for n in ("ENV", "SETTINGS", "URL", "TOKEN", "USER", "PASSWORD", "BUS_PASSWORD")
+)
 
 
 def put_over(data: dict[str, Any], environ: Mapping[str, str]) -> None:
