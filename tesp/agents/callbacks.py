@@ -21,7 +21,7 @@ from tesp.agents.public_hosts import PublicResolver, check
 from tesp.agents.tenure import Tenure
 from tesp.errors import BusRefused, BusUnavailable, StoreError
 from tesp.events import Event
-from tesp.settings import WebhookSettings
+from tesp.settings import HookSettings
 from tesp.store.following import LogNews
 from tesp.store.log import CursorStore
 from tesp.tes import callbacks
@@ -49,7 +49,7 @@ class Callbacks:
 
     def __init__(
         self,
-        settings: WebhookSettings,
+        settings: HookSettings,
         projection: Projection,
         store: CursorStore,
         news: LogNews,

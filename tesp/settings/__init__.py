@@ -5,6 +5,7 @@ overrides a key by its path: `TESP_STORE__MONGODB_URI`. An unknown key stops the
 nearest right one named.
 """
 
+from tesp.settings.agents import AgentSettings
 from tesp.settings.bus import BrokerSettings, BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings, RegistrySettings
 from tesp.settings.ingress import (
@@ -24,16 +25,22 @@ from tesp.settings.service import (
     StoreSettings,
 )
 from tesp.settings.storage import FileRoot, HostAccess, S3Access, StagingSettings
+from tesp.settings.webhooks import HookSettings, TargetSettings
+from tesp.settings.triggers import ConditionSettings, ControlSettings, TriggerSettings
 from tesp.settings.whole import LOCAL, Settings
 
 __all__ = [
     "LOCAL",
+    "AgentSettings",
     "BasicAuthSettings",
     "BrokerSettings",
     "BusSettings",
+    "ConditionSettings",
     "ContainerSettings",
+    "ControlSettings",
     "DispatchSettings",
     "FileRoot",
+    "HookSettings",
     "HostAccess",
     "IngressSettings",
     "LocalSettings",
@@ -50,6 +57,8 @@ __all__ = [
     "SmtpSettings",
     "StagingSettings",
     "StoreSettings",
+    "TargetSettings",
+    "TriggerSettings",
     "VoeventSettings",
     "WebhookSettings",
     "load",

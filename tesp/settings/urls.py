@@ -15,6 +15,18 @@ def http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def hook_url(url: str) -> str:
+    """An http(s) URL of a host, without credentials; a query may be in it."""
+    parts = _split(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("this is no URL such as https://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong into the URL: what is sent is signed")
+    if parts.fragment or not url.isprintable() or " " in url:
+        raise ValueError("this URL must hold neither # nor white space")
+    return url
+
+
 def amqp_url(url: str) -> str:
     """A broker's URL, amqp(s)://user:password@host:port/vhost."""
     parts = _split(url)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from tesp.settings.agents import AgentSettings
 from tesp.settings.bus import BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings
 from tesp.settings.ingress import IngressSettings
@@ -20,6 +21,8 @@ from tesp.settings.service import (
     StoreSettings,
 )
 from tesp.settings.storage import StagingSettings
+from tesp.settings.triggers import ControlSettings, TriggerSettings
+from tesp.settings.webhooks import HookSettings
 
 # How routes call the local backend.
 LOCAL = "local"
@@ -40,7 +43,11 @@ class Settings(Section):
     containers: ContainerSettings = ContainerSettings()
     staging: StagingSettings = StagingSettings()
     bus: BusSettings = BusSettings()
+    webhooks: HookSettings = HookSettings()
     ingress: IngressSettings = IngressSettings()
+    triggers: tuple[TriggerSettings, ...] = ()
+    control: ControlSettings = ControlSettings()
+    agents: AgentSettings = AgentSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
@@ -50,6 +57,13 @@ class Settings(Section):
             raise ValueError(f"pulsars: {LOCAL} is the name of this machine's own backend")
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"pulsars: two of them are called {twice[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _triggers_are_told_apart(self) -> "Settings":
+        names = Counter(trigger.name for trigger in self.triggers)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"triggers: two of them are called {twice[0]}")
         return self
 
     @model_validator(mode="after")

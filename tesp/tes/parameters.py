@@ -1,10 +1,11 @@
 """Backend parameters: which are kept, which are dropped with a warning, which are wrong."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tesp.errors import Problem
+from tesp.tes import callbacks
 
 _FIELD = "resources.backend_parameters"
 _MOST_WARNINGS = 20
@@ -32,7 +33,11 @@ _NONE = Parameters({}, {}, (), ())
 
 
 def sort_out(
-    given: Mapping[str, str], strict: bool, supported: Iterable[str], most_retries: int
+    given: Mapping[str, str],
+    strict: bool,
+    supported: Iterable[str],
+    most_retries: int,
+    callback_hosts: Sequence[str] = (),
 ) -> Parameters:
     """Sort what a client gave. Keys are the same whatever their case."""
     if not given:
@@ -40,7 +45,9 @@ def sort_out(
     known = {name.lower() for name in supported}
     kept = {key: value for key, value in given.items() if key.lower() in known}
     refused = [_unsupported(key, known) for key in given if key.lower() not in known]
-    problems = [p for key, value in kept.items() if (p := _wrong(key, value, most_retries))]
+    problems = [
+        p for key, value in kept.items() if (p := _wrong(key, value, most_retries, callback_hosts))
+    ]
     problems += _doubled(kept)
     if strict:
         problems += [Problem(_FIELD, sentence) for sentence in refused]
@@ -71,11 +78,14 @@ def _doubled(kept: Mapping[str, str]) -> list[Problem]:
     ]
 
 
-def _wrong(key: str, value: str, most_retries: int) -> Problem | None:
+def _wrong(
+    key: str, value: str, most_retries: int, callback_hosts: Sequence[str]
+) -> Problem | None:
     checks: dict[str, Callable[[str], str | None]] = {
         "max_retries": lambda v: _retries(v, most_retries),
         "timeout": _timeout,
         "gpus": _gpus,
+        callbacks.PARAMETER: lambda v: callbacks.wrong(v, callback_hosts),
     }
     check = checks.get(key.lower())
     message = check(value) if check else None

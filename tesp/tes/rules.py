@@ -36,6 +36,7 @@ class Limits:
     argument_bytes: int = 131_071  # one more is E2BIG on Linux
     body_bytes: int = 16 << 20
     offers: Offers = field(default_factory=Offers)
+    callback_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def admit(submission: TaskSubmission, limits: Limits, check_url: CheckUrl) -> Ad
         bool(resources.backend_parameters_strict),
         limits.parameters,
         limits.max_retries,
+        limits.callback_hosts,
     )
     needs = needs_of(resources, parameters.needs)
     problems = [*_problems(submission, limits, check_url), *parameters.problems]

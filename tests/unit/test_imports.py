@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parents[2]
 _LEVELS = (
     ("tesp.errors", "tesp.runner.plan"),
     ("tesp.tes",),
-    ("tesp.events", "tesp.settings"),
+    ("tesp.events", "tesp.settings", "tesp.signature"),
     ("tesp.runner", "tesp.store", "tesp.staging", "tesp.bus", "tesp.logs", "tesp.interpreter"),
     ("tesp.backends",),
     ("tesp.dispatch", "tesp.agents", "tesp.ingress", "tesp.catalog"),
