@@ -25,8 +25,8 @@ from tesp.settings.service import (
     StoreSettings,
 )
 from tesp.settings.storage import FileRoot, HostAccess, S3Access, StagingSettings
-from tesp.settings.webhooks import HookSettings, TargetSettings
 from tesp.settings.triggers import ConditionSettings, ControlSettings, TriggerSettings
+from tesp.settings.webhooks import HookSettings, TargetSettings
 from tesp.settings.whole import LOCAL, Settings
 
 __all__ = [
