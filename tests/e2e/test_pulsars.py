@@ -236,14 +236,17 @@ def test_containers_of_a_real_engine_have_their_limits_and_end_when_canceled(
     assert task["state"] == "COMPLETE", task
     # The second version of the groups names the period too.
     assert task["logs"][0]["logs"][0]["stdout"].split()[:2] == ["64000000", "100000"]
-    before = set(docker_engine.containers())
+
+    def containers(task_id: str) -> list[str]:
+        return [name for name in docker_engine.containers() if task_id in name]
+
     sleeper = {"image": docker_engine.image, "command": ["sleep", "600"]}
     task_id = server.submit({"executors": [sleeper]})
     server.wait(task_id, "RUNNING")
-    wait_until(lambda: set(docker_engine.containers()) > before, "the container")
+    wait_until(lambda: containers(task_id), "the container")
     server.cancel(task_id)
     assert server.wait(task_id)["state"] == "CANCELED"
-    assert set(docker_engine.containers()) == before
+    assert containers(task_id) == []
     assert [job for job in pair[0].jobs() if job.startswith(task_id)] == []
 
 

@@ -133,9 +133,9 @@ def _try(kind: str, program: str) -> Detected:
 def _try_sandbox(program: str) -> Detected:
     """Start an empty command in it: kernels and sites forbid namespaces."""
     _, said = _run([program, "--version"])
-    bare = ["--unshare-all", "--share-net", "--cap-drop", "ALL", "--ro-bind", "/", "/"]
+    bare = ["--unshare-all", "--share-net", "--cap-drop", "ALL", "--ro-bind", "/usr", "/usr"]
     own = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    code, problem = _run([program, *bare, *own, "--", "/bin/sh", "-c", ":"])
+    code, problem = _run([program, *bare, *_linked(), *own, "--", "/bin/sh", "-c", ":"])
     if code:
         mend = (
             f"{program} cannot make a sandbox here: {_last(problem)}. Allow unprivileged user "
@@ -144,6 +144,17 @@ def _try_sandbox(program: str) -> Detected:
         )
         return Detected(SANDBOX, program, False, mend=mend)
     return Detected(SANDBOX, program, True, said.split()[-1] if said.split() else "")
+
+
+def _linked() -> list[str]:
+    """What leads into /usr, or lies beside it; all of the machine is too much to hold still."""
+    args = []
+    for path in (Path("/bin"), Path("/lib"), Path("/lib64")):
+        if path.is_symlink():
+            args += ["--symlink", str(path.readlink()), str(path)]
+        elif path.exists():
+            args += ["--ro-bind", str(path), str(path)]
+    return args
 
 
 def _run(argv: Sequence[str]) -> tuple[int, str]:

@@ -19,8 +19,9 @@ from tesp.tes.views import View
 MODULES = [events, leases, pages, queues, tasks, transfers]
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
-# At the opening, and only there, every lease is meant.
-WHOLE_TABLE = {leases._VOID_LEASES, leases._VOID_HOLDS}
+# At the opening, and only there, every lease is meant; and whose leases have run out is asked of
+# all that run now, once in a long while.
+WHOLE_TABLE = {leases._VOID_LEASES, leases._VOID_HOLDS, leases._STRANDED}
 
 
 @pytest.fixture
