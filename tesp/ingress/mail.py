@@ -125,7 +125,7 @@ class Reading:
 def _with_attachments(mail: str, one: Message, files: Sequence[Attachment]) -> Opened:
     key = ATTACHMENTS.get(one.type or "")
     if key is None:
-        remark = f"{len(files)} attachments are left out: type {one.type} takes none"
+        remark = f"what is attached is left out: type {one.type} takes none"
         return Opened(mail, [one], [remark])
     if len(files) > 1 and one.type != _ONE_EACH:
         raise MailRefused(

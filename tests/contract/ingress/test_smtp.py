@@ -1,0 +1,346 @@
+"""Mails from real senders: swaks, smtplib, a relay of its own, and our own sender."""
+
+import asyncio
+import contextlib
+import smtplib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Proxy
+
+from tesp.bus import Message, tael
+from tesp.errors import BusRefused, BusUnavailable, MessageRefused, SettingsError
+from tesp.ingress.mail import Attachment, Reading
+from tesp.ingress.mail_sender import MailSender, Relay
+from tesp.ingress.smtp import SmtpIngress
+from tesp.settings import SmtpSettings
+from tests.contract.ingress.conftest import Taker
+from tests.contract.ingress.mails import line, mail
+from tests.peers.certificates import Certificate
+from tests.peers.room import free_port
+
+_USER = {"username": "node", "password": "rose and crown"}
+
+
+@contextlib.asynccontextmanager
+async def listening(taker: Taker, directory: Path, **keys: Any) -> AsyncIterator[SmtpIngress]:
+    settings = SmtpSettings(enabled=True, port=0, hostname="localhost", **keys)
+    reading = Reading("tesp", excluded=frozenset(settings.excluded_types))
+    ingress = SmtpIngress(settings, reading, taker, directory / "mails.sqlite")
+    await ingress.start()
+    try:
+        yield ingress
+    finally:
+        await ingress.close()
+
+
+async def talk(ingress: SmtpIngress, act: Callable[[smtplib.SMTP], Any]) -> Any:
+    def run() -> Any:
+        with smtplib.SMTP("127.0.0.1", ingress.port, timeout=30) as server:
+            return act(server)
+
+    return await asyncio.to_thread(run)
+
+
+async def sent(ingress: SmtpIngress, *lines: str) -> tuple[int, str]:
+    """The reply to a mail of these lines."""
+
+    def act(server: smtplib.SMTP) -> tuple[int, str]:
+        server.ehlo()
+        server.mail("node@hpc.example")
+        server.rcpt("in@tes.example")
+        code, said = server.data(mail(*lines).as_bytes())
+        return code, said.decode()
+
+    reply: tuple[int, str] = await talk(ingress, act)
+    return reply
+
+
+async def swaks(port: int, *options: str | Path) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *("swaks", "--server", "127.0.0.1", "--port", str(port)),
+        *("--from", "node@hpc.example", "--to", "in@tes.example", *map(str, options)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_swaks_sends_a_message_with_an_attachment(taker: Taker, tmp_path: Path) -> None:
+    card = tmp_path / "config.card"
+    card.write_text("[UserChoices]\nJobName=historical\n")
+    async with listening(taker, tmp_path) as ingress:
+        body = f"{line('m-1', '0000')}\n"
+        options = ("--body", body, "--attach-name", "config.card", "--attach", f"@{card}")
+        code, said = await swaks(ingress.port, *options)
+    assert code == 0, said
+    assert "received 1, delivered 1, dropped 0, duplicate 0" in said
+    (one,) = taker.came
+    assert one.message.payload["configuration"] == card.read_text()
+    assert one.message.type == "0000"
+    assert not one.trusted
+    assert tael.decode(one.message.topic, one.raw, 0.0).id == "m-1"
+
+
+async def test_a_batch_arrives_in_its_order_and_is_counted(taker: Taker, tmp_path: Path) -> None:
+    async with listening(taker, tmp_path, excluded_types=("7000",)) as ingress:
+        lines = (line("m-1"), line("m-2", "7000"), "noise", line("m-3"), line("m-1"))
+        code, said = await sent(ingress, *lines)
+        counts = [row[2:] for row in ingress.counts().counts()]
+    assert code == 250
+    assert "received 5, delivered 2, dropped 2, duplicate 1" in said
+    assert "no base64" in said
+    assert taker.ids == ["m-1", "m-3"]
+    assert counts == [(5, 2, 2, 1)]
+
+
+async def test_a_message_that_came_before_is_skipped_after_a_restart_too(
+    taker: Taker, tmp_path: Path
+) -> None:
+    for lines in ((line("m-1"),), (line("m-1"), line("m-2"))):
+        async with listening(taker, tmp_path) as ingress:
+            assert (await sent(ingress, *lines))[0] == 250
+    assert taker.ids == ["m-1", "m-2"]
+
+
+async def test_a_mail_is_sent_again_until_its_messages_are_delivered(
+    taker: Taker, tmp_path: Path
+) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        taker.trouble = BusUnavailable("the broker is away")
+        assert (await sent(ingress, line("m-1")))[0] == 451
+        taker.trouble = None
+        assert (await sent(ingress, line("m-1")))[0] == 250
+    assert taker.ids == ["m-1"]
+
+
+async def test_an_error_of_ours_keeps_the_mail_with_its_sender(
+    taker: Taker, tmp_path: Path
+) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        taker.trouble = RuntimeError("a bug")
+        code, said = await sent(ingress, line("m-1"))
+        assert (code, "a bug" in said) == (451, False)
+        taker.trouble = None
+        assert (await sent(ingress, line("m-1")))[0] == 250
+
+
+async def test_a_message_that_no_broker_takes_is_dropped_and_told(
+    taker: Taker, tmp_path: Path
+) -> None:
+    taker.trouble = MessageRefused("the topic may not be written to")
+    async with listening(taker, tmp_path) as ingress:
+        code, said = await sent(ingress, line("m-1"))
+    assert code == 554
+    assert "may not be written" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("", "no text"), ("hello there", "no base64"), (line("m", simuid="7"), "simuid is no UUID")],
+)
+async def test_a_mail_that_is_refused_says_why(
+    taker: Taker, tmp_path: Path, text: str, reason: str
+) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        code, said = await sent(ingress, text)
+        assert (code, reason in said) == (554, True), said
+        assert (await sent(ingress, line("m-2")))[0] == 250
+    assert taker.ids == ["m-2"]
+
+
+async def test_a_mail_that_is_too_big_is_refused_and_the_next_is_taken(
+    taker: Taker, tmp_path: Path
+) -> None:
+    async with listening(taker, tmp_path, most_mail_bytes=100_000) as ingress:
+        code, _ = await sent(ingress, *(line(f"m-{n}") for n in range(1000)))
+        assert code == 552
+        assert (await sent(ingress, line("m")))[0] == 250
+    assert taker.ids == ["m"]
+
+
+async def test_a_line_of_a_megabyte_passes_smtp_and_is_dropped(
+    taker: Taker, tmp_path: Path
+) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        raw = b"Subject: x\r\n\r\n" + b"A" * (1 << 20) + b"\r\n" + line("m-2").encode() + b"\r\n"
+
+        def act(server: smtplib.SMTP) -> Any:
+            return server.sendmail("a@b", ["c@d"], raw)
+
+        await talk(ingress, act)
+    assert taker.ids == ["m-2"]
+
+
+async def test_who_sends_without_an_end_is_cut_off(taker: Taker, tmp_path: Path) -> None:
+    def pour(port: int) -> bool:
+        with socket.create_connection(("127.0.0.1", port), 30) as peer:
+            peer.sendall(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+            try:
+                for _ in range(1000):
+                    peer.sendall(b"A" * 100_000)
+            except OSError:
+                return True
+            return False
+
+    async with listening(taker, tmp_path, most_mail_bytes=100_000) as ingress:
+        assert await asyncio.to_thread(pour, ingress.port)
+        assert (await sent(ingress, line("m")))[0] == 250
+
+
+async def test_too_many_connections_are_told_to_come_back(taker: Taker, tmp_path: Path) -> None:
+    async with listening(taker, tmp_path, connections=1) as ingress:
+
+        def act(server: smtplib.SMTP) -> None:
+            with pytest.raises(smtplib.SMTPConnectError) as caught:
+                smtplib.SMTP("127.0.0.1", ingress.port, timeout=30)
+            assert caught.value.smtp_code == 421
+
+        await talk(ingress, act)
+
+
+@pytest.mark.parametrize("kind", ["PLAIN", "LOGIN"])
+async def test_who_logs_in_over_tls_is_trusted(taker: Taker, tmp_path: Path, kind: str) -> None:
+    certificate = Certificate.make(tmp_path)
+    keys = {"certificate": certificate.path, "require_tls": True, "users": (_USER,)}
+    async with listening(taker, tmp_path, **keys) as ingress:
+
+        def act(server: smtplib.SMTP) -> None:
+            server.starttls(context=certificate.client())
+            server.ehlo()
+            server.user, server.password = _USER["username"], _USER["password"]
+            server.auth(kind, server.auth_plain if kind == "PLAIN" else server.auth_login)
+            server.send_message(mail(line("m-1")))
+
+        await talk(ingress, act)
+    assert [(one.message.id, one.trusted) for one in taker.came] == [("m-1", True)]
+
+
+async def test_swaks_logs_in_on_loopback(taker: Taker, tmp_path: Path) -> None:
+    async with listening(taker, tmp_path, users=(_USER,)) as ingress:
+        options = ("--auth", "PLAIN", "--auth-user", "node", "--body", f"{line('m-1')}\n")
+        code, said = await swaks(ingress.port, *options, "--auth-password", _USER["password"])
+        assert code == 0, said
+        code, said = await swaks(ingress.port, *options, "--auth-password", "wrong")
+        assert (code, "535" in said) == (28, True), said
+    assert [(one.message.id, one.trusted) for one in taker.came] == [("m-1", True)]
+
+
+async def test_nobody_is_let_in_with_another_password_or_without_tls(
+    taker: Taker, tmp_path: Path
+) -> None:
+    certificate = Certificate.make(tmp_path)
+    keys = {"certificate": certificate.path, "require_tls": True, "users": (_USER,)}
+    async with listening(taker, tmp_path, **keys) as ingress:
+
+        def wrong(server: smtplib.SMTP) -> None:
+            server.starttls(context=certificate.client())
+            for name, password in (("node", "rose"), ("other", _USER["password"])):
+                with pytest.raises(smtplib.SMTPAuthenticationError):
+                    server.login(name, password)
+            with pytest.raises(smtplib.SMTPSenderRefused, match="Log in first"):
+                server.sendmail("a@b", ["c@d"], mail(line("m")).as_bytes())
+
+        def plain(server: smtplib.SMTP) -> None:
+            with pytest.raises(smtplib.SMTPSenderRefused, match="STARTTLS"):
+                server.sendmail("a@b", ["c@d"], mail(line("m")).as_bytes())
+
+        await talk(ingress, wrong)
+        await talk(ingress, plain)
+    assert taker.came == []
+
+
+async def test_the_unknown_may_send_untrusted_where_that_is_set(
+    taker: Taker, tmp_path: Path
+) -> None:
+    keys = {"users": (_USER,), "allow_anonymous": True}
+    async with listening(taker, tmp_path, **keys) as ingress:
+        assert (await sent(ingress, line("m-1")))[0] == 250
+
+        def trusted(server: smtplib.SMTP) -> None:
+            server.login(_USER["username"], _USER["password"])
+            server.send_message(mail(line("m-1")))
+
+        await talk(ingress, trusted)
+    # The same id of somebody unknown does not stand in the way of a trusted one.
+    assert [(one.message.id, one.trusted) for one in taker.came] == [("m-1", False), ("m-1", True)]
+
+
+async def test_a_second_server_relays_to_ours(taker: Taker, tmp_path: Path) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        relay = Controller(Proxy("127.0.0.1", ingress.port), hostname="127.0.0.1", port=free_port())
+        await asyncio.to_thread(relay.start)
+        try:
+            code, said = await swaks(relay.port, "--body", f"{line('m-1')}\n{line('m-2')}\n")
+        finally:
+            await asyncio.to_thread(relay.stop)
+    assert code == 0, said
+    assert taker.ids == ["m-1", "m-2"]
+
+
+def told(number: int, **more: object) -> Message:
+    payload = {"status": "finished", "number": number, **more}
+    return Message("tesp/a/status", payload, f"id-{number}", 1000.0 + number, "a cause")
+
+
+async def test_our_sender_sends_batches_to_ours(taker: Taker, tmp_path: Path) -> None:
+    certificate = Certificate.make(tmp_path)
+    keys = {"certificate": certificate.path, "require_tls": True, "users": (_USER,)}
+    async with listening(taker, tmp_path, **keys) as ingress:
+        relay = Relay(
+            *("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port),
+            *(_USER["username"], _USER["password"], certificate.client()),
+            most_bytes=20_000,
+        )
+        await MailSender(relay).send([told(number, text="x" * 1000) for number in range(60)])
+        mails = len(ingress.counts().counts())
+        await MailSender(relay).send([told(3), told(60)])
+    assert [one.message.payload["number"] for one in taker.came] == list(range(61))
+    assert mails > 3
+    assert {one.message.type for one in taker.came} == {"1100"}
+
+
+async def test_our_sender_sends_an_attachment(taker: Taker, tmp_path: Path) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port)
+        one = Message("t", {"status": "finished"}, "id", 0.0, "c", type="7010")
+        await MailSender(relay).send([one], [Attachment("m.json", b"{}")])
+        with pytest.raises(MessageRefused):
+            await MailSender(relay).send([told(1)], [Attachment("m.json", b"{}")])
+    assert taker.came[0].message.payload["data"] == "{}"
+
+
+async def test_our_sender_tells_later_from_never(taker: Taker, tmp_path: Path) -> None:
+    relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", free_port())
+    with pytest.raises(BusUnavailable, match="cannot be reached"):
+        await MailSender(relay).send([told(1)])
+    async with listening(taker, tmp_path) as ingress:
+        relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port)
+        taker.trouble = BusUnavailable("away")
+        with pytest.raises(BusUnavailable, match="451"):
+            await MailSender(relay).send([told(1)])
+        taker.trouble = MessageRefused("never")
+        with pytest.raises(BusRefused, match="554"):
+            await MailSender(relay).send([told(2)])
+        untrusted = ssl.create_default_context()
+        with pytest.raises(BusRefused):
+            await MailSender(Relay("127.0.0.1", "i@t", "n@h", ingress.port, tls=untrusted)).send(
+                [told(3)]
+            )
+
+
+async def test_a_port_that_is_taken_stops_the_start(taker: Taker, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = SmtpSettings(port=taken.getsockname()[1])
+        ingress = SmtpIngress(settings, Reading("tesp"), taker, tmp_path / "m.sqlite")
+        with pytest.raises(SettingsError, match=r"ingress\.smtp"):
+            await ingress.start()
+        await ingress.close()
