@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from tesp.errors import StoreError
@@ -17,6 +18,7 @@ class Turn:
     def __init__(self, store: LeaseStore, name: str, holder: str, lease_seconds: float) -> None:
         self._store, self._name, self._holder = store, name, holder
         self._lease_seconds = lease_seconds
+        self._ours_until = 0.0
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work whenever it is our turn, for ever; a turn that is lost ends it."""
@@ -45,8 +47,13 @@ class Turn:
                 await self._store.hold(self._name, self._holder, 0)
 
     async def _held(self) -> bool:
+        """Whether it is our turn; while the store is away, for as long as nobody else may have
+        it."""
+        asked = time.monotonic()
         try:
-            return await self._store.hold(self._name, self._holder, self._lease_seconds)
+            ours = await self._store.hold(self._name, self._holder, self._lease_seconds)
         except StoreError as error:
             _log.warning("Nobody knows whose turn it is: %s", error)
-            return False
+            return time.monotonic() + self._pause_seconds < self._ours_until
+        self._ours_until = asked + self._lease_seconds if ours else 0.0
+        return ours

@@ -13,7 +13,9 @@ import uvloop
 from tesp import interpreter
 from tesp.api import FileParts, Parts, build_api
 from tesp.app.backends import LOCAL, offers_of, open_lanes
+from tesp.app.listeners import listening
 from tesp.app.server import Ready, Server
+from tesp.bus import brokers
 from tesp.dispatch.attempt import Tools
 from tesp.dispatch.dispatcher import Dispatcher
 from tesp.dispatch.lanes import Lanes
@@ -24,9 +26,10 @@ from tesp.settings import Settings
 from tesp.staging.keys import Keys
 from tesp.staging.storages import Storages
 from tesp.store import Store
+from tesp.store.admission import Admission
 from tesp.store.sqlite import SqliteStore
 from tesp.tes.offers import PARAMETER, largest
-from tesp.tes.rules import BACKEND_PARAMETERS, Limits
+from tesp.tes.rules import BACKEND_PARAMETERS, CheckUrl, Limits
 
 __all__ = ["Ready", "Role", "serve"]
 
@@ -68,6 +71,11 @@ async def _serve(
                 stack.push_async_callback(lane.backend.close)
             runtime = _local_runtime(lanes)
             work.append(dispatcher_of(settings, store, lanes, storages, keys).run())
+            buses = brokers.of(settings.bus)
+            for bus in buses:
+                stack.push_async_callback(bus.close)
+            admission = Admission(limits_of(settings), _url_check(storages))
+            work += listening(settings, store, admission, buses, _holder(settings))
         if role == "dispatcher":
             announce(Ready(None, runtime, settings.data_dir, _pulsars(settings)))
             work.append(_until_signalled())
@@ -107,7 +115,7 @@ def dispatcher_of(
 ) -> Dispatcher:
     """The dispatcher of this process."""
     dispatch = settings.dispatch
-    holder = f"{settings.machine_id()}:{os.getpid()}:{os.urandom(4).hex()}"
+    holder = _holder(settings)
     return Dispatcher(
         store,
         lanes,
@@ -119,6 +127,15 @@ def dispatcher_of(
     )
 
 
+def _holder(settings: Settings) -> str:
+    """What no other process is called."""
+    return f"{settings.machine_id()}:{os.getpid()}:{os.urandom(4).hex()}"
+
+
+def _url_check(storages: Storages) -> CheckUrl:
+    return lambda url, writing, type: storages.check(url, writing=writing, type=type)
+
+
 def parts_of(settings: Settings, store: Store, storages: Storages, keys: Keys) -> Parts:
     """What the API works with."""
     return Parts(
@@ -126,7 +143,7 @@ def parts_of(settings: Settings, store: Store, storages: Storages, keys: Keys) -
         log=store,
         settings=settings.server,
         limits=limits_of(settings),
-        check_url=lambda url, writing, type: storages.check(url, writing=writing, type=type),
+        check_url=_url_check(storages),
         storage=storages.locations,
         owner=lambda request: "anonymous",
         files=FileParts(
