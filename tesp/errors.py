@@ -5,6 +5,7 @@ TespError
 ├── InvalidTask          a request that can never run (HTTP 400); carries field problems
 ├── NotFound             no such task (404)
 ├── Conflict             the request contradicts what is stored (409)
+├── Forgotten            it was there, and is kept no longer (410)
 ├── StoreError           the store could not do its work
 │   └── StoreLocked      another process owns the embedded store
 ├── StagingError         bytes could not be moved; the message is fit for a user's eyes
@@ -59,6 +60,10 @@ class NotFound(TespError):
 
 class Conflict(TespError):
     """The request contradicts what is stored."""
+
+
+class Forgotten(TespError):
+    """What is asked for is kept no longer."""
 
 
 class StoreError(TespError):

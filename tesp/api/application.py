@@ -11,6 +11,7 @@ from tesp.api import problems
 from tesp.api.batches import Batches
 from tesp.api.dialects import Dialect, dialects
 from tesp.api.document import complete
+from tesp.api.events import Events
 from tesp.api.files import Files
 from tesp.api.pages import page_routes
 from tesp.api.parts import Parts
@@ -50,6 +51,7 @@ def build_api(parts: Parts) -> FastAPI:
     api.router.routes.extend(_batch_routes(both[0], Batches(parts)))
     if parts.files:
         api.router.routes.extend(Files(parts.files).routes())
+    api.router.routes.extend(Events(parts, waiting.over).routes())
     api.router.routes.append(Route("/healthz", Resource(GET=service.health)))
     api.router.routes.extend(page_routes())
     problems.install(api)
@@ -83,7 +85,10 @@ def _allow_origins(api: FastAPI, origins: tuple[str, ...]) -> None:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
+        allow_headers=[
+            *("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"),
+            *("Last-Event-ID", "Tesp-Hops", "X-Correlation-ID"),
+        ],
         expose_headers=["ETag", "Tesp-Wait"],
         max_age=86400,
     )

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from tesp.api import bodies, problems
 from tesp.api.answers import answer
 from tesp.api.parts import Parts
-from tesp.api.submissions import idempotency_key, new_task
+from tesp.api.submissions import idempotency_key, new_task, origin_of
 from tesp.api.tasks import unknown
 from tesp.errors import InvalidTask, Problem
 from tesp.store import IdempotencyKey, NewTask
@@ -52,7 +52,7 @@ class Batches:
         """Store those tasks that may run; when this answers, they are kept."""
         body = await self._body(request)
         key = idempotency_key(request, body)
-        owner = self._parts.owner(request)
+        owner, origin = self._parts.owner(request), origin_of(request)
         results: dict[int, str] = {}
         admitted: dict[int, NewTask] = {}
         for place, document in enumerate(validated(Batch, body).tasks):
@@ -60,7 +60,7 @@ class Batches:
                 await asyncio.sleep(0)
             task = pydantic_core.to_json(document)
             try:
-                admitted[place] = new_task(self._parts, owner, task, _at(place, key))
+                admitted[place] = new_task(self._parts, owner, task, _at(place, key), origin)
             except InvalidTask as error:
                 results[place] = f'{{"error":{problems.text_of(error)}}}'
         made = await self._parts.store.create_many(list(admitted.values()))

@@ -3,8 +3,8 @@
 from typing import Any
 
 from tesp.api.dialects import dialects
-from tesp.api.extensions import TAG, batch_paths
-from tesp.api.operations import idempotency_key, operation, with_tag
+from tesp.api.extensions import TAG, batch_paths, event_paths
+from tesp.api.operations import idempotency_key, operation, origin, with_tag
 from tesp.api.queries import DEFAULT_PAGE_SIZE, MOST_PAGE_SIZE
 from tesp.api.schemas import Schema, reference, schemas
 from tesp.api.waiting import MOST_SECONDS
@@ -27,7 +27,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     document["tags"] = [
         {"name": "TaskService", "description": "GA4GH TES 1.1"},
         {"name": "TaskService for older clients", "description": "GA4GH TES as of 1.0"},
-        {"name": TAG, "description": "Beyond TES: many tasks in one request"},
+        {"name": TAG, "description": "Beyond TES: many tasks in one request, events"},
         {"name": "Operations"},
         *document.get("tags", []),
     ]
@@ -35,6 +35,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         **_paths(current.prefix, "TaskService", ""),
         **_paths(older.prefix, "TaskService for older clients", "V1"),
         **batch_paths(current.prefix),
+        **event_paths(),
         "/healthz": {"get": _health()},
         **document.get("paths", {}),
     }
@@ -102,7 +103,8 @@ def _create() -> Schema:
         reference("tesCreateTaskResponse"),
         *(400, 409, 413, 503),
     )
-    described["parameters"] = [idempotency_key("The same key gives the same task for 24 hours")]
+    key = idempotency_key("The same key gives the same task for 24 hours")
+    described["parameters"] = [key, *origin()]
     content = {"schema": reference("tesTask"), "example": _EXAMPLE}
     described["requestBody"] = {"required": True, "content": {"application/json": content}}
     return described

@@ -2,11 +2,13 @@
 
 from tesp.api.problems import MEDIA_TYPE
 from tesp.api.schemas import Schema, reference
+from tesp.bus import MOST_HOPS
 
 _PROBLEMS = {
     400: "The request is wrong; each problem has its field and the mend",
     404: "There is no such task",
-    409: "The Idempotency-Key was used with another body",
+    409: "The Idempotency-Key was used with another body, or too many triggers led to this",
+    410: "The log is no longer kept from there",
     413: "The body is too large",
     503: "The store cannot be reached just now",
 }
@@ -36,6 +38,21 @@ def idempotency_key(description: str) -> Schema:
         "description": description,
         "schema": schema,
     }
+
+
+def origin() -> list[Schema]:
+    """The headers that say what led to a task."""
+    pattern = r"^[!-~]([ -~]*[!-~])?$"
+    cause = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": pattern}
+    hops = {"type": "integer", "minimum": 0, "maximum": MOST_HOPS}
+    return [
+        _header("X-Correlation-ID", "Told with each event; by default the task's id", cause),
+        _header("Tesp-Hops", "How many triggers led to this task", hops),
+    ]
+
+
+def _header(name: str, description: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def with_tag(described: Schema) -> Schema:

@@ -9,6 +9,7 @@ from tesp.settings import ServerSettings
 from tesp.staging.keys import Keys
 from tesp.staging.storages import Storages
 from tesp.store import EventLog, TaskStore, TransferStore
+from tesp.store.following import LogNews
 from tesp.tes.rules import CheckUrl, Limits
 
 
@@ -30,6 +31,7 @@ class Parts:
 
     `storage` gives the URL prefixes to advertise; `owner` names who makes a request, which is
     always the same name while requests are not authenticated. Without `files` no files are moved.
+    `news` wakes those who follow the log; `topic_prefix` begins the topics of messages.
     """
 
     store: TaskStore
@@ -40,3 +42,5 @@ class Parts:
     storage: Callable[[], Sequence[str]]
     owner: Callable[[Request], str]
     files: FileParts | None = None
+    news: LogNews | None = None
+    topic_prefix: str = "tesp"

@@ -34,6 +34,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     errors.UnsupportedUrl: Answer(400),
     errors.NotFound: Answer(404),
     errors.Conflict: Answer(409),
+    errors.Forgotten: Answer(410),
     errors.StoreError: Answer(
         503, "The store of tasks cannot be reached just now; try again.", {"Retry-After": "5"}
     ),

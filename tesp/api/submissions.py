@@ -2,22 +2,50 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from tesp.api.parts import Parts
-from tesp.errors import InvalidTask, Problem
+from tesp.bus import MOST_HOPS
+from tesp.errors import Conflict, InvalidTask, Problem
 from tesp.store import IdempotencyKey, NewTask
 from tesp.store.admission import Admission
 from tesp.tes.parsing import parse
 
+_CORRELATION = re.compile(r"[\x20-\x7e]{1,128}")
+_HOPS = re.compile(r"[0-9]{1,9}")
 _KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
-def new_task(parts: Parts, owner: str, body: bytes, key: IdempotencyKey | None) -> NewTask:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What led to a task: a cause that it shares with others, and so many triggers."""
+
+    correlation: str | None = None
+    hops: int = 0
+
+
+def new_task(
+    parts: Parts, owner: str, body: bytes, key: IdempotencyKey | None, origin: Origin
+) -> NewTask:
     """The task in a body; raises InvalidTask."""
     admission = Admission(parts.limits, parts.check_url)
-    return admission.task(parse(body), owner, key)
+    return admission.task(parse(body), owner, key, origin.correlation, origin.hops)
+
+
+def origin_of(request: Request) -> Origin:
+    """What the client says of it; raises Conflict where a chain of triggers has no end."""
+    correlation = request.headers.get("x-correlation-id")
+    if correlation is not None and not _CORRELATION.fullmatch(correlation):
+        message = "must be 1 to 128 printable ASCII characters"
+        raise InvalidTask([Problem("X-Correlation-ID", message)])
+    hops = request.headers.get("tesp-hops", "0")
+    if not _HOPS.fullmatch(hops):
+        raise InvalidTask([Problem("Tesp-Hops", f"must be a whole number from 0 to {MOST_HOPS}")])
+    if int(hops) > MOST_HOPS:
+        raise Conflict(f"Tesp-Hops: {hops} hops are too many; triggers stop at {MOST_HOPS}.")
+    return Origin(correlation, int(hops))
 
 
 def idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:

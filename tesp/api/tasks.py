@@ -10,7 +10,7 @@ from tesp.api.answers import answer, tagged
 from tesp.api.dialects import Dialect
 from tesp.api.parts import Parts
 from tesp.api.queries import Wish
-from tesp.api.submissions import idempotency_key, new_task
+from tesp.api.submissions import idempotency_key, new_task, origin_of
 from tesp.api.waiting import MOST_SECONDS, Waiting
 from tesp.errors import NotFound
 from tesp.store import Cancel, Page
@@ -35,7 +35,8 @@ class Tasks:
         """Store a task; when this answers, it is kept."""
         body = await bodies.read(request, self._parts.limits.body_bytes)
         key = idempotency_key(request, body)
-        task = new_task(self._parts, self._parts.owner(request), body, key)
+        owner = self._parts.owner(request)
+        task = new_task(self._parts, owner, body, key, origin_of(request))
         return answer(f'{{"id":"{await self._parts.store.create(task)}"}}')
 
     async def list(self, request: Request) -> Response:

@@ -23,14 +23,14 @@ _PAUSE_GROWTH = 1.3
 
 
 class Waiting:
-    """Those who wait in this process."""
+    """Those who wait in this process, until it is `over`."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._follower: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
-        self._ended = False
+        self.over = asyncio.Event()
 
     async def until(
         self,
@@ -46,7 +46,7 @@ class Waiting:
             while True:
                 news.clear()
                 seen = await look()
-                if enough(seen) or self._ended or loop.time() >= deadline:
+                if enough(seen) or self.over.is_set() or loop.time() >= deadline:
                     return seen
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(deadline):
@@ -54,7 +54,7 @@ class Waiting:
 
     def end(self) -> None:
         """Have everybody answered now: the service is about to end."""
-        self._ended = True
+        self.over.set()
         self._wake(list(self._waiters))
 
     @asynccontextmanager

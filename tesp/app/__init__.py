@@ -15,6 +15,7 @@ from tesp.api import FileParts, Parts, build_api
 from tesp.app.backends import LOCAL, offers_of, open_lanes
 from tesp.app.listeners import listening
 from tesp.app.server import Ready, Server
+from tesp.app.sinks import Held, feeders
 from tesp.bus import brokers
 from tesp.dispatch.attempt import Tools
 from tesp.dispatch.dispatcher import Dispatcher
@@ -27,7 +28,9 @@ from tesp.staging.keys import Keys
 from tesp.staging.storages import Storages
 from tesp.store import Store
 from tesp.store.admission import Admission
+from tesp.store.following import LogNews
 from tesp.store.sqlite import SqliteStore
+from tesp.tes import callbacks
 from tesp.tes.offers import PARAMETER, largest
 from tesp.tes.rules import BACKEND_PARAMETERS, CheckUrl, Limits
 
@@ -60,6 +63,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         store = await open_store(settings, role)
         stack.push_async_callback(store.close)
+        news = LogNews(store)
         storages = Storages(settings.staging)
         stack.push_async_callback(storages.close)
         keys = Keys(await store.secret("files"), settings.server.reachable_url())
@@ -70,17 +74,19 @@ async def _serve(
             for lane in lanes.all:
                 stack.push_async_callback(lane.backend.close)
             runtime = _local_runtime(lanes)
-            work.append(dispatcher_of(settings, store, lanes, storages, keys).run())
+            work.append(dispatcher_of(settings, store, lanes, storages, keys, news).run())
             buses = brokers.of(settings.bus)
             for bus in buses:
                 stack.push_async_callback(bus.close)
+            held = Held(store, news, _holder(settings), settings.dispatch.lease_seconds)
+            work += feeders(settings, held, buses, stack)
             admission = Admission(limits_of(settings), _url_check(storages))
             work += listening(settings, store, admission, buses, _holder(settings))
         if role == "dispatcher":
             announce(Ready(None, runtime, settings.data_dir, _pulsars(settings)))
             work.append(_until_signalled())
         else:
-            api = build_api(parts_of(settings, store, storages, keys))
+            api = build_api(parts_of(settings, store, storages, keys, news))
             work.append(Server(api, settings, runtime, announce).serve(list(sockets) or None))
         await _until_first(work)
 
@@ -111,18 +117,24 @@ async def open_store(settings: Settings, role: Role = "all") -> Store:
 
 
 def dispatcher_of(
-    settings: Settings, store: Store, lanes: Lanes, storages: Storages, keys: Keys
+    settings: Settings,
+    store: Store,
+    lanes: Lanes,
+    storages: Storages,
+    keys: Keys,
+    news: LogNews,
 ) -> Dispatcher:
     """The dispatcher of this process."""
     dispatch = settings.dispatch
     holder = _holder(settings)
+    keep = dispatch.keep_events_days * 86400
     return Dispatcher(
         store,
         lanes,
         Tools(store, storages, keys, dispatch.retry_delay_seconds),
         holder,
         dispatch.lease_seconds,
-        Relay(store, holder, dispatch.lease_seconds),
+        Relay(store, holder, dispatch.lease_seconds, keep, news.nudge),
         dispatch.abandon_seconds,
     )
 
@@ -136,7 +148,9 @@ def _url_check(storages: Storages) -> CheckUrl:
     return lambda url, writing, type: storages.check(url, writing=writing, type=type)
 
 
-def parts_of(settings: Settings, store: Store, storages: Storages, keys: Keys) -> Parts:
+def parts_of(
+    settings: Settings, store: Store, storages: Storages, keys: Keys, news: LogNews
+) -> Parts:
     """What the API works with."""
     return Parts(
         store=store,
@@ -146,6 +160,8 @@ def parts_of(settings: Settings, store: Store, storages: Storages, keys: Keys) -
         check_url=_url_check(storages),
         storage=storages.locations,
         owner=lambda request: "anonymous",
+        news=news,
+        topic_prefix=settings.bus.prefix,
         files=FileParts(
             store=store,
             storages=storages,
@@ -164,7 +180,10 @@ def limits_of(settings: Settings) -> Limits:
         cpus=most.cpus,
         ram_bytes=most.ram_bytes,
         max_retries=settings.dispatch.max_retries,
-        parameters=BACKEND_PARAMETERS | ({PARAMETER} if settings.pulsars else frozenset()),
+        parameters=BACKEND_PARAMETERS
+        | ({PARAMETER} if settings.pulsars else frozenset())
+        | ({callbacks.PARAMETER} if settings.webhooks.callback_hosts else frozenset()),
+        callback_hosts=settings.webhooks.callback_hosts,
         offers=offers,
     )
 

@@ -44,6 +44,8 @@ class Server(uvicorn.Server):
                 port=settings.server.port,
                 loop="none",
                 http="httptools",
+                ws="websockets-sansio",
+                ws_max_size=1 << 16,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -1,9 +1,11 @@
 """From a submission to a task that may be stored, for whoever makes tasks."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tesp.store import IdempotencyKey, NewTask
+from tesp.tes import callbacks
 from tesp.tes.identifiers import new_task_id
 from tesp.tes.models import TaskSubmission, timestamp
 from tesp.tes.rules import CheckUrl, Limits, admit
@@ -39,4 +41,9 @@ class Admission:
             idempotency=key,
             correlation=correlation,
             hops=hops,
+            callback=_callback(admitted.needs.parameters),
         )
+
+
+def _callback(parameters: Mapping[str, str]) -> str | None:
+    return parameters.get(callbacks.PARAMETER)
