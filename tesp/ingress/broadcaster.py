@@ -93,7 +93,7 @@ class Broadcaster:
             while True:
                 async with asyncio.timeout(_SILENT_ROUNDS * self._alive_seconds):
                     raw = await stream.next()
-                if raw is None or _ends(raw):
+                if raw is None or await asyncio.to_thread(_ends, raw):
                     return
         finally:
             sending.cancel()

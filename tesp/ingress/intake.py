@@ -101,7 +101,7 @@ class Intake:
 
     async def _pass_on(self, memory: Memory, identifier: str, raw: bytes, trusted: bool) -> None:
         try:
-            event = voevent.parsed(raw)
+            event = await asyncio.to_thread(voevent.parsed, raw)
             await asyncio.to_thread(self._save, event)
             message = voevent.message(event, self._prefix, self._clock())
             await self._deliver(Delivery(message, tael.encode(message), trusted))

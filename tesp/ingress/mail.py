@@ -21,6 +21,9 @@ from tesp.errors import MessageRefused
 
 CODE, UID, PRODUCER, VERSION = "msgCode", "msgUID", "msgProducer", "msgProducerVersion"
 TIME, SIMULATION, JOB = "msgTimestamp", "simuid", "jobuid"
+# What messages of ours say beside that, so that one cause stays one, and what turns in a circle
+# comes to an end.
+MESSAGE, CORRELATION, HOPS = "message_id", "correlation_id", "hops"
 # Where the attachment of a message of this type goes.
 ATTACHMENTS = {"0000": "configuration", "7010": "data", "7100": "data"}
 _ONE_EACH = "7100"
@@ -109,16 +112,19 @@ class Reading:
         sender = str(fields.get(PRODUCER) or self.producer.producer)[:_LONGEST_ID]
         by = replace(self.producer, producer=_word(sender), app=app, version=version)
         by.key(code)  # Refuses a code that is none.
+        own = {key: fields.pop(key, None) for key in (MESSAGE, CORRELATION, HOPS)}
         told = Message(
             topic=f"{self.prefix}/prodiguer/{tael.who(_word(sender))}/{code}/status",
             payload={**fields, "status": str(fields.get("status") or _status(code))},
             id=uid,
             time=_moment(fields.get(TIME), arrived),
-            correlation=simulation,
+            correlation=_printable(own[CORRELATION]) or simulation,
+            hops=tael.hops_of(own[HOPS] or 0),
         )
         job = str(fields.get(JOB) or "")[:_LONGEST_ID]
         addressed = prodiguer.addressed(told, by, code, job)
-        headers = {**addressed.headers, "producer_id": sender, "email_id": mail}
+        own_headers = {"producer_id": sender, "correlation_id_1": simulation, "email_id": mail}
+        headers = {**addressed.headers, **own_headers}
         return _usable(replace(addressed, headers=headers))
 
 
@@ -228,10 +234,15 @@ def _text(fields: dict[str, Value], key: str) -> str:
     value = fields.get(key)
     if value is None or value == "":
         raise MessageRefused(f"{key} is missing")
-    text = str(value)
-    if len(text) > _LONGEST_ID or not text.isprintable():
+    text = _printable(str(value))
+    if text is None:
         raise MessageRefused(f"{key} is no text of 1 to {_LONGEST_ID} printable signs")
     return text
+
+
+def _printable(value: Value) -> str | None:
+    usable = isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isprintable()
+    return str(value) if usable else None
 
 
 def _status(code: str) -> str:

@@ -14,6 +14,8 @@ from tesp.errors import MessageRefused
 from tesp.ingress.mail import (
     ATTACHMENTS,
     CODE,
+    CORRELATION,
+    HOPS,
     JOB,
     PRODUCER,
     SIMULATION,
@@ -41,6 +43,8 @@ def line(message: Message, producer: str, version: str) -> bytes:
         VERSION: str(message.headers.get("producer_version") or version),
         TIME: datetime.fromtimestamp(message.time, UTC).isoformat(),
         SIMULATION: _simulation(message.correlation),
+        CORRELATION: message.correlation,
+        HOPS: message.hops,
         JOB: message.headers.get("correlation_id_2") or message.payload.get("task") or "",
     }
     return base64.b64encode(orjson.dumps({**message.payload, **own}))

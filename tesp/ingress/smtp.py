@@ -6,7 +6,7 @@ import hmac
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,8 +100,13 @@ class SmtpIngress:
         if self._memory is not None:
             await asyncio.to_thread(self._memory.close)
 
-    def counts(self) -> Memory:
-        """What became of the latest mails: `counts` of it."""
+    async def counts(self, limit: int = 100) -> Sequence[tuple[float, str, int, int, int, int]]:
+        """The latest mails, newest first: when, which, then what became of its messages:
+        received, delivered, dropped, duplicate."""
+        return await asyncio.to_thread(self._kept.counts, limit)
+
+    @property
+    def _kept(self) -> Memory:
         assert self._memory is not None
         return self._memory
 
@@ -168,7 +173,7 @@ class SmtpIngress:
         return _reply("250 2.6.0", said)
 
     async def _delivered(self, opened: Opened, trusted: bool) -> tuple[Tally, list[str]]:
-        memory, tally = self.counts(), Tally(len(opened.items))
+        memory, tally = self._kept, Tally(len(opened.items))
         reasons: dict[str, None] = {}
         for one in opened.items:
             if isinstance(one, Dropped):
@@ -189,12 +194,12 @@ class SmtpIngress:
     async def _one(self, message: Message, trusted: bool) -> None:
         await self._deliver(Delivery(message, tael.encode(message), trusted))
         known = [_known_as(message, trusted)]
-        await asyncio.to_thread(self.counts().remember, known, self._clock())
+        await asyncio.to_thread(self._kept.remember, known, self._clock())
 
     def _keep(self, mail: str, tally: Tally) -> None:
         counts = (tally.received, tally.delivered, tally.dropped, tally.duplicate)
-        self.counts().count(mail, counts, self._clock())
-        self.counts().forget(self._clock() - self._settings.remember_days * _DAY)
+        self._kept.count(mail, counts, self._clock())
+        self._kept.forget(self._clock() - self._settings.remember_days * _DAY)
 
 
 class _Mailbox:

@@ -73,7 +73,7 @@ class Subscriber:
 
     async def _answer(self, stream: Stream, raw: bytes) -> None:
         try:
-            said = vtp.read(raw)
+            said = await asyncio.to_thread(vtp.read, raw)
             if said is None:
                 event = await self._intake.take(raw, self._remote.trusted)
                 await stream.send(self._written("ack", event.ivorn))

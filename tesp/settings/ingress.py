@@ -1,6 +1,7 @@
 """What comes in beside the brokers: mails, alerts of telescopes, webhooks."""
 
 import ipaddress
+import re
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -37,6 +38,14 @@ class SmtpSettings(Section):
     most_mail_bytes: int = Field(10_000_000, ge=1000, le=100_000_000)
     connections: int = Field(64, ge=1, description="At once")
     remember_days: float = Field(30.0, gt=0, description="A message that comes again is known")
+
+    @field_validator("excluded_types")
+    @classmethod
+    def _are_codes(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        for one in types:
+            if not re.fullmatch(r"\d{4}", one, re.ASCII):
+                raise ValueError(f"{one!r} is no type code of four digits")
+        return types
 
     @model_validator(mode="after")
     def _is_protected_as_it_says(self) -> "SmtpSettings":

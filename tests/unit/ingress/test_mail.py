@@ -117,6 +117,7 @@ def test_messages_keep_the_order_of_their_lines() -> None:
         ({"msgCode": None}, "msgCode is missing"),
         ({"a": "x" * tael.MOST_BYTES}, "bytes; the most is"),
         ({"": 1}, "no key"),
+        ({"hops": -1}, "hops is no number"),
     ],
 )
 def test_what_is_no_message_is_dropped_with_its_reason(more: dict[str, Any], said: str) -> None:
@@ -264,10 +265,11 @@ def told(**more: Any) -> Message:
 
 
 def test_what_is_written_is_read_again() -> None:
-    said = told()
+    said = told(correlation_id="one cause", hops=3)
     raw = mail_writing.mail([mail_writing.line(said, "tesp", "1")], "a@b", "c@d", 0.0).as_bytes()
     one = only(raw)
     assert one.id == said.id
+    assert (one.correlation, one.hops) == ("one cause", 3)
     assert one.type == "1100"
     assert one.payload["note"] == "grüße"
     assert one.payload["status"] == "finished"
