@@ -38,8 +38,6 @@ _POWERFUL = frozenset(
         "MANPAGER",
         "LESSOPEN",
         "LESSCLOSE",
-        "USER",
-        "LOGNAME",
         "CLASSPATH",
         "R_PROFILE",
         "R_ENVIRON",

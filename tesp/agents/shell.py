@@ -187,19 +187,20 @@ class ShellListener:
 
     async def _end_runs(self, hurry: asyncio.Event) -> None:
         self._stopping = True
-        if self._runs:
-            _log.info("Waits up to %g s for what runs.", self._orders.grace_seconds)
-            patience = asyncio.create_task(hurry.wait())
-            every = asyncio.create_task(_all(set(self._runs)))
-            await asyncio.wait(
-                (every, patience),
-                timeout=self._orders.grace_seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            patience.cancel()
-            while self._runs:
-                await self._end_commands()
-                await asyncio.wait(set(self._runs), timeout=_GOODBYE_SECONDS)
+        if not self._runs:
+            return
+        _log.info("Waits up to %g s for what runs.", self._orders.grace_seconds)
+        ended = asyncio.gather(*self._runs)
+        impatient = asyncio.create_task(hurry.wait())
+        await asyncio.wait(
+            (ended, impatient),
+            timeout=self._orders.grace_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        impatient.cancel()
+        while not ended.done():
+            await self._end_commands()
+            await asyncio.wait((ended,), timeout=_GOODBYE_SECONDS)
 
     async def _end_commands(self) -> None:
         await asyncio.gather(*(command.end() for command in list(self._commands)))
@@ -223,10 +224,6 @@ def _ended(code: int, seconds: float, why: str | None) -> dict[str, Value]:
     if why is not None:
         said["reason"] = why
     return {**said, "status": "failed" if code else "finished"}
-
-
-async def _all(tasks: set[asyncio.Task[None]]) -> None:
-    await asyncio.wait(tasks)
 
 
 async def _first(*tasks: "asyncio.Task[Any]") -> None:

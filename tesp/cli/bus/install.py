@@ -22,10 +22,9 @@ _UNIT = """\
 # Written by tesp bus install-service.
 [Unit]
 Description=tesp bus {command}: {name}
-After=network-online.target
 
 [Service]
-ExecStart={script}
+ExecStart=/bin/sh {script}
 Restart=always
 RestartSec=5
 # The program itself ends its commands, which have their grace; the rest falls with it.

@@ -1,0 +1,79 @@
+"""`tesp bus ...` as processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.peers.room import wait_until
+
+PROGRAM = Path(sys.executable).with_name("tesp")
+
+
+class BusProgram:
+    """A `tesp bus ...` that runs on; its output and its log are files in `directory`."""
+
+    def __init__(self, directory: Path, *args: str | Path, **environ: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._out, self._log = directory / "out", directory / "log"
+        with self._out.open("wb") as out, self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, "bus", *args],
+                cwd=directory,
+                env={**os.environ, "HOME": str(directory), **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        """What it said on standard error so far."""
+        return self._log.read_text()
+
+    @property
+    def output(self) -> str:
+        """What it said on standard output so far."""
+        return self._out.read_text()
+
+    def wait_for_log(self, text: str, count: int = 1) -> None:
+        """Until it has said so, so often."""
+        wait_until(lambda: self.log.count(text) >= count or self._has_ended(), f"says {text}")
+        assert self.log.count(text) >= count, self.log
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def _has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+
+@contextmanager
+def bus_program(directory: Path, *args: str | Path, **environ: str) -> Iterator[BusProgram]:
+    """One, for as long as it is needed."""
+    program = BusProgram(directory, *args, **environ)
+    try:
+        yield program
+    finally:
+        program.process.kill()
+        program.process.wait()
+
+
+def bus(directory: Path, *args: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run one to its end, at home in the directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        [PROGRAM, "bus", *args],
+        cwd=directory,
+        env={**os.environ, "HOME": str(directory), **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
