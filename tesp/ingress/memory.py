@@ -9,6 +9,7 @@ from typing import Any
 
 from tesp.errors import BusError
 
+_MOST_WAITING = 10_000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
@@ -30,8 +31,9 @@ class Memory:
     of no use, so that senders keep what they have.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, most_waiting: int = _MOST_WAITING) -> None:
         self._file = file
+        self._most_waiting = most_waiting
         self._lock = threading.Lock()
         with self._translated():
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,11 +58,17 @@ class Memory:
             db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
 
     def keep(self, identifier: str, body: bytes, trusted: bool, now: float) -> bool:
-        """Keep a body until it is delivered; False where it was seen before."""
+        """Keep a body until it is delivered; False where it was seen before.
+
+        Raises BusError where so many wait already that the disk would be full of them.
+        """
         with self._transaction() as db:
             added = db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identifier, now))
             if added.rowcount == 0:
                 return False
+            count = "SELECT COUNT(*) FROM (SELECT 1 FROM waiting LIMIT ?)"
+            if db.execute(count, (self._most_waiting,)).fetchone()[0] >= self._most_waiting:
+                raise BusError(f"{self._most_waiting} events wait already")
             row = (identifier, body, trusted)
             db.execute("INSERT INTO waiting (id, body, trusted) VALUES (?, ?, ?)", row)
             return True

@@ -7,14 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from tesp.bus import Delivery
+from tesp.errors import BusUnavailable
 
 
 class Taker:
-    """Keeps what comes; raises `trouble` instead, while that is set."""
+    """Keeps what comes; raises `trouble` instead, while that is set, and has no room for more
+    than `last`."""
 
     def __init__(self) -> None:
         self.came: list[Delivery] = []
         self.trouble: Exception | None = None
+        self.last: int | None = None
         self.tries = 0
 
     async def __call__(self, delivery: Delivery) -> None:
@@ -22,6 +25,8 @@ class Taker:
         self.tries += 1
         if self.trouble is not None:
             raise self.trouble
+        if self.last is not None and len(self.came) >= self.last:
+            raise BusUnavailable("no room for more")
         self.came.append(delivery)
 
     @property

@@ -1,7 +1,9 @@
 """Mails from real senders: swaks, smtplib, a relay of its own, and our own sender."""
 
 import asyncio
+import base64
 import contextlib
+import logging
 import smtplib
 import socket
 import ssl
@@ -107,6 +109,28 @@ async def test_a_message_that_came_before_is_skipped_after_a_restart_too(
         async with listening(taker, tmp_path) as ingress:
             assert (await sent(ingress, *lines))[0] == 250
     assert taker.ids == ["m-1", "m-2"]
+
+
+async def test_of_two_mails_at_once_with_the_same_message_one_is_a_duplicate(
+    taker: Taker, tmp_path: Path
+) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        replies = await asyncio.gather(*(sent(ingress, line("m-1")) for _ in range(3)))
+    assert [code for code, _ in replies] == [250] * 3
+    assert taker.ids == ["m-1"]
+
+
+async def test_what_was_delivered_of_a_mail_is_not_delivered_again(
+    taker: Taker, tmp_path: Path
+) -> None:
+    async with listening(taker, tmp_path) as ingress:
+        taker.last = 2
+        lines = [line(f"m-{number}") for number in range(4)]
+        assert (await sent(ingress, *lines))[0] == 451
+        taker.last = None
+        code, said = await sent(ingress, *lines)
+    assert (code, "delivered 2, dropped 0, duplicate 2" in said) == (250, True)
+    assert taker.ids == [f"m-{number}" for number in range(4)]
 
 
 async def test_a_mail_is_sent_again_until_its_messages_are_delivered(
@@ -222,13 +246,19 @@ async def test_who_logs_in_over_tls_is_trusted(taker: Taker, tmp_path: Path, kin
     assert [(one.message.id, one.trusted) for one in taker.came] == [("m-1", True)]
 
 
-async def test_swaks_logs_in_on_loopback(taker: Taker, tmp_path: Path) -> None:
+async def test_swaks_logs_in_on_loopback_and_no_log_has_the_password(
+    taker: Taker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     async with listening(taker, tmp_path, users=(_USER,)) as ingress:
         options = ("--auth", "PLAIN", "--auth-user", "node", "--body", f"{line('m-1')}\n")
         code, said = await swaks(ingress.port, *options, "--auth-password", _USER["password"])
         assert code == 0, said
         code, said = await swaks(ingress.port, *options, "--auth-password", "wrong")
         assert (code, "535" in said) == (28, True), said
+    secret = base64.b64encode(f"\0node\0{_USER['password']}".encode()).decode()
+    assert secret not in caplog.text
+    assert _USER["password"] not in caplog.text
     assert [(one.message.id, one.trusted) for one in taker.came] == [("m-1", True)]
 
 
