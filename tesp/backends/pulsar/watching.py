@@ -36,6 +36,7 @@ _TAILS_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 5.0
 # So long without news, a result may be there although Pulsar says that the job runs.
 _QUIET_SECONDS = 15.0
+_QUEUED_SECONDS = 60.0
 
 
 class Watching:
@@ -134,7 +135,10 @@ class Watching:
 
     async def _began_to_run(self) -> bool:
         """Whether the runner was seen, now or some time ago."""
-        if self._restarted and self._is_due("queued", _QUIET_SECONDS):
+        often = _QUIET_SECONDS if self._restarted else _QUEUED_SECONDS
+        old = self._restarted or self._clock() - self._began > _QUEUED_SECONDS
+        # It may have begun, and been put back into the queue, between two looks.
+        if old and self._is_due("queued", often):
             self._take(await self._read(HEARTBEAT_FILE))
         return self._heartbeat is not None or self._seen.progress != Progress()
 

@@ -126,3 +126,24 @@ def test_a_job_that_waits_is_told_not_to_start(here: Path) -> None:
     assert (here.parent / "j-1.1/cancelled").read_text() == "true\n"
     assert (here.parent / "j-1.1/metadata/tesp/cancel").exists()
     assert not (here.parent / "gone").exists()
+
+
+def test_a_job_that_waits_for_its_inputs_is_forbidden(here: Path) -> None:
+    job = here.parent / "j-1.1"
+    job.mkdir()
+    assert control_lines.forbidden(run(here, control_lines.forbid_line("j-1.1"))) is True
+    assert (job / "cancelled").read_text() == "true\n"
+    assert (job / "metadata/tesp/cancel").exists()
+
+
+def test_a_job_that_pulsar_is_just_starting_is_not_marked_as_canceled(here: Path) -> None:
+    job = here.parent / "j-1.1"
+    job.mkdir()
+    (job / "command.sh").touch()
+    assert control_lines.forbidden(run(here, control_lines.forbid_line("j-1.1"))) is False
+    assert not (job / "cancelled").exists()
+    assert (job / "metadata/tesp/cancel").exists()
+
+
+def test_a_forbidding_that_told_nothing_is_none() -> None:
+    assert control_lines.forbidden("bash: no such file\n") is None

@@ -7,7 +7,7 @@ import pytest
 
 from tesp.backends.pulsar import messages
 from tesp.backends.pulsar.messages import Staging
-from tesp.backends.pulsar.wire import Name
+from tesp.backends.pulsar.wire import OTHER, Name, Status
 from tesp.errors import BackendRefused
 from tesp.runner.plan import Fetch
 
@@ -56,6 +56,11 @@ def test_a_setup_says_what_pulsar_is_to_do() -> None:
     (pattern,) = said["remote_staging"]["client_outputs"]["dynamic_outputs"]
     assert re.match(pattern, "tesp/published/0/1/below/new\nline")
     assert not re.match(pattern, "tesp/roots/0/tesp/published/x")
+
+
+def test_what_a_scheduler_says_and_pulsar_has_no_word_for_is_a_status() -> None:
+    told = messages.update_of(b'{"complete": "false", "status": null, "job_id": "j-1"}')
+    assert told == ("j-1", Status(OTHER))
 
 
 def test_a_job_whose_directory_is_there_is_not_set_up_again() -> None:
