@@ -73,16 +73,21 @@ class Intake:
         assert self._memory is not None
         event = await asyncio.to_thread(voevent.parsed, raw)
         voevent.message(event, self._prefix, self._clock())
-        is_new = await asyncio.to_thread(
-            self._memory.keep, event.digest, raw, trusted, self._clock()
-        )
-        if not is_new:
+        if not await asyncio.to_thread(self._keep, self._memory, event, trusted):
             _log.info("The event %s came again.", event.ivorn)
             return event
         for listener in self._listeners:
             listener(event)
         self._news.set()
         return event
+
+    def _keep(self, memory: Memory, event: VOEvent, trusted: bool) -> bool:
+        """Whether it is new. What a stranger has sent before comes once more from who is trusted:
+        nobody unknown can take an event away from those who act on trusted ones alone."""
+        theirs, ours = event.digest, f"trusted:{event.digest}"
+        if memory.knows(ours):
+            return False
+        return memory.keep(ours if trusted else theirs, event.raw, trusted, self._clock())
 
     async def _work(self, memory: Memory) -> None:
         pause = _SHORTEST_PAUSE

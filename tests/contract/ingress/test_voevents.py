@@ -264,6 +264,25 @@ async def test_an_event_that_comes_again_is_taken_once_after_a_restart_too(
     assert named(taker) == [ivorn(raw), ivorn(last)]
 
 
+async def test_a_stranger_cannot_take_an_event_away_from_a_trusted_broker(
+    comet: Comet, taker: Taker, tmp_path: Path
+) -> None:
+    raw, next_one = event(), event()
+    keys = remote(comet.broadcast_port, trusted=True)
+    async with running(taker, tmp_path, receive=True, **keys) as ingress:
+        await _until_subscribed(comet, taker)
+        await vtp_sender.publish("127.0.0.1", port_of(ingress), raw)
+        await vtp_sender.publish("127.0.0.1", comet.receive_port, raw)
+        await taker.until(lambda: named(taker).count(ivorn(raw)) == 2)
+        # The other way round, it is no news.
+        await vtp_sender.publish("127.0.0.1", port_of(ingress), raw)
+        await vtp_sender.publish("127.0.0.1", port_of(ingress), next_one)
+        await taker.until(lambda: ivorn(next_one) in named(taker))
+    both = [one for one in taker.came if one.message.payload["ivorn"] == ivorn(raw)]
+    assert [one.trusted for one in both] == [False, True]
+    assert len({one.message.id for one in both}) == 1
+
+
 async def test_what_nobody_takes_waits_and_survives_a_restart(taker: Taker, tmp_path: Path) -> None:
     events = [event() for _ in range(3)]
     taker.trouble = BusUnavailable("the broker is away")

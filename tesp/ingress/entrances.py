@@ -1,0 +1,26 @@
+"""The ways in that the settings ask for."""
+
+from collections.abc import Sequence
+
+from tesp.bus import brokers
+from tesp.ingress import Deliver, Ingress
+from tesp.ingress.mail import Reading
+from tesp.ingress.smtp import SmtpIngress
+from tesp.ingress.voevents import VoeventIngress
+from tesp.settings import Settings
+
+
+def of(settings: Settings, version: str, deliver: Deliver) -> Sequence[Ingress]:
+    """Each to be started; what they remember lies in the data directory. Webhooks are a route of
+    the API: `tesp.ingress.webhook.route`."""
+    ingress, home = settings.ingress, settings.data_dir / "ingress"
+    found: list[Ingress] = []
+    if ingress.smtp.enabled:
+        producer = brokers.producer(settings.bus, version)
+        excluded = frozenset(ingress.smtp.excluded_types)
+        reading = Reading(settings.bus.prefix, producer, excluded)
+        found.append(SmtpIngress(ingress.smtp, reading, deliver, home / "mails.sqlite"))
+    if ingress.voevent.receive or ingress.voevent.remotes or ingress.voevent.broadcast:
+        prefix = settings.bus.prefix
+        found.append(VoeventIngress(ingress.voevent, prefix, deliver, home / "events.sqlite"))
+    return found
