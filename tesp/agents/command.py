@@ -17,10 +17,10 @@ class Command:
         self._process = process
 
     @classmethod
-    async def start(cls, line: str, variables: Mapping[str, str]) -> "Command":
-        """Start it, the variables beside our own; raises OSError where that cannot be done."""
+    async def start(cls, line: str, environ: Mapping[str, str]) -> "Command":
+        """Start it in this environment; raises OSError where that cannot be done."""
         process = await asyncio.create_subprocess_shell(
-            line, env={**os.environ, **variables}, stdin=DEVNULL, start_new_session=True
+            line, env=environ, stdin=DEVNULL, start_new_session=True
         )
         return cls(process)
 

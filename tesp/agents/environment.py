@@ -108,6 +108,11 @@ class Exports:
         texts = {name: str(value) for name, value in self._values(message).items()}
         return {name: text for name, text in texts.items() if _can_be_exported(text)}
 
+    def put_over(self, environ: Mapping[str, str], message: Message) -> dict[str, str]:
+        """An environment with the variables of this message, and of no earlier one."""
+        others = {k: v for k, v in environ.items() if not k.startswith(f"{OWN_PREFIX}_")}
+        return others | self.variables(message)
+
     def passed_on(self, message: Message) -> dict[str, Value]:
         """What our announcements say of it: keys, or names of variables, in upper case."""
         keys = {key.upper(): value for key, value in _fields(message).items()}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 import uuid
 from collections import OrderedDict
@@ -97,6 +98,8 @@ class ShellListener:
             async for delivery in deliveries:
                 if delivery.message.payload.get("action") == "cancel":
                     await self._cancel(delivery)
+                elif len(self._runs) >= _MOST_WAITING:
+                    _log.warning("%s: too many wait already.", topic)
                 elif reason := self._reason(delivery):
                     self._begin(delivery.message, reason)
 
@@ -158,7 +161,8 @@ class ShellListener:
         self._say(message, {"reason": reason, **passed, "announce": False, "status": "started"})
         began = time.monotonic()
         try:
-            command = await Command.start(self._orders.command, exports.variables(message))
+            environ = exports.put_over(os.environ, message)
+            command = await Command.start(self._orders.command, environ)
         except (OSError, ValueError) as error:
             self._say_falsestart(message, f"the command could not be started: {error}", passed)
             return

@@ -4,12 +4,9 @@ import json
 import os
 import shlex
 import subprocess
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from tests.peers.bus_programs import bus
 from tests.peers.mosquitto import PASSWORD, USER, MosquittoServer
@@ -23,12 +20,6 @@ case "$1" in
 -) cat >"$HOME/crontab.new"; mv "$HOME/crontab.new" "$HOME/crontab" ;;
 esac
 """
-
-
-@pytest.fixture
-def prefix() -> str:
-    """Topics of this test alone."""
-    return f"T{uuid.uuid4().hex[:8]}"
 
 
 @contextmanager
@@ -59,6 +50,7 @@ def test_a_unit_starts_the_same_command_with_the_same_path_and_password(
     shell, start = shlex.split(lines["ExecStart"].replace("%%", "%").replace("$$", "$"))
     assert shell == "/bin/sh"
     assert (lines["KillMode"], lines["Restart"]) == ("mixed", "always")
+    assert int(lines["TimeoutStopSec"]) >= 60
     assert PASSWORD not in unit.read_text() + done.stdout
     assert Path(start).stat().st_mode & 0o777 == 0o700
     told = ("systemctl --user disable --now tesp-beacon.service", "loginctl enable-linger")
@@ -119,7 +111,13 @@ def raise_until_started(mosquitto: MosquittoServer, control: str, ran: Path) -> 
 
 
 def test_only_what_runs_on_can_be_a_service(tmp_path: Path) -> None:
-    for words in (["send", "-t", "a"], ["listen", "--who", "../x"]):
+    told = ["-t", "a", "-c", "true"]
+    for words in (
+        ["send", "-t", "a"],
+        ["listen", *told],
+        ["listen", *told, "--who", "../x"],
+        ["beacon", "--evry", "3"],
+    ):
         done = bus(tmp_path, "install-service", "--", *words)
         assert done.returncode == 2, done.stderr
     assert not (tmp_path / ".config").exists()

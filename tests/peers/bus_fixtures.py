@@ -1,5 +1,6 @@
 """Fixtures of the brokers."""
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -19,3 +20,9 @@ def own_mosquitto() -> Iterator[MosquittoServer]:
     """A Mosquitto that is this test's alone."""
     with Room.temporary() as room:
         yield MosquittoServer.boot(room)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """How the topics of this test alone begin."""
+    return f"T{uuid.uuid4().hex[:8]}"

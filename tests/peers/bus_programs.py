@@ -1,5 +1,6 @@
-"""`tesp bus ...` as processes."""
+"""`tesp bus ...` as processes, and what they say on the bus."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from tests.peers.mosquitto import MosquittoServer
 from tests.peers.room import wait_until
 
 PROGRAM = Path(sys.executable).with_name("tesp")
+FINISHED = '{"status": "finished"}'
 
 
 class BusProgram:
@@ -77,3 +81,39 @@ def bus(directory: Path, *args: str | Path, **environ: str) -> subprocess.Comple
         timeout=120,
         check=False,
     )
+
+
+def said(lines: list[str]) -> list[dict[str, Any]]:
+    """The payloads of what mosquitto_sub saw."""
+    payloads: list[dict[str, Any]] = [json.loads(line.partition(" ")[2]) for line in lines]
+    return payloads
+
+
+def own(payload: dict[str, Any]) -> dict[str, Any]:
+    """Without what is different each time."""
+    changing = ("ts", "message_id", "correlation_id", "time_elapsed")
+    return {k: v for k, v in payload.items() if k not in changing}
+
+
+@contextmanager
+def listener(
+    mosquitto: MosquittoServer,
+    directory: Path,
+    prefix: str,
+    command: str,
+    *more: str,
+    topic: str | None = None,
+    who: str = "next",
+    **environ: str,
+) -> Iterator[BusProgram]:
+    """`tesp bus listen`, when it listens."""
+    told = ["-t", topic or f"{prefix}/elan/status", "-c", command, "--who", who]
+    place = ["--host", mosquitto.url, "--mqtt-env", prefix]
+    with bus_program(directory / who, "listen", *told, *place, *more, **environ) as program:
+        program.wait_for_log("Listens to", 2)
+        yield program
+
+
+def status_of(prefix: str, who: str = "next") -> str:
+    """Where it announces."""
+    return f"{prefix}/infrastructure/pipelines/{who}/status"

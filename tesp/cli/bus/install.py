@@ -1,5 +1,6 @@
 """`tesp bus install-service`: a listener, beacon or watch that a reboot starts again."""
 
+import math
 import os
 import re
 import shlex
@@ -16,8 +17,9 @@ from tesp.errors import SettingsError, TespError
 
 _COMMANDS = ("listen", "beacon", "watch")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-# Longer than a listener's own grace, and what it needs to send its last words.
-_STOP_SECONDS = 120
+# What a listener needs beside its own grace, to send its last words.
+_FAREWELL_SECONDS = 90
+_GRACE_SECONDS = 30.0
 _UNIT = """\
 # Written by tesp bus install-service.
 [Unit]
@@ -78,8 +80,9 @@ class Service:
         """The unit, in systemd's own way of quoting."""
         path = str(self.script).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
         quoted = '"' + path.replace("$", "$$") + '"'
+        seconds = _FAREWELL_SECONDS + float(_value(self.words, "--grace") or _GRACE_SECONDS)
         return _UNIT.format(
-            command=self.words[0], name=self.name, script=quoted, seconds=_STOP_SECONDS
+            command=self.words[0], name=self.name, script=quoted, seconds=math.ceil(seconds)
         )
 
     def cron_line(self) -> str:
@@ -112,19 +115,32 @@ def install_service(
 def _service(words: Sequence[str], name: str | None) -> Service:
     if words[0] not in _COMMANDS:
         raise SettingsError(f"-- {words[0]}: a service is one of {', '.join(_COMMANDS)}")
-    chosen = name or _who(words) or words[0]
+    _check(words)
+    chosen = name or _value(words, "--who") or words[0]
     if not _NAME.fullmatch(chosen):
         raise SettingsError(f"--name: {chosen!r} holds more than letters, digits and _ . -")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return Service(chosen, tuple(words), config.absolute())
 
 
-def _who(words: Sequence[str]) -> str | None:
+def _check(words: Sequence[str]) -> None:
+    """Raise the usage error that the command itself would raise."""
+    from typer.core import TyperGroup
+    from typer.main import get_command
+
+    from tesp.cli.bus import group
+
+    commands = get_command(group())
+    assert isinstance(commands, TyperGroup)
+    commands.commands[words[0]].make_context(f"tesp bus {words[0]}", list(words[1:]))
+
+
+def _value(words: Sequence[str], flag: str) -> str | None:
     for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == "--who":
+        if word == flag:
             return following
-        if word.startswith("--who="):
-            return word.removeprefix("--who=")
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
     return None
 
 

@@ -27,6 +27,12 @@ def test_every_key_is_exported_under_a_name_of_our_own() -> None:
     }
 
 
+def test_nothing_of_an_earlier_message_is_left() -> None:
+    environ = {"TAEL_OLD": "o", "TAEL_A": "o", "PATH": "/bin"}
+    put = Exports().put_over(environ, message(a="n"))
+    assert without_own(put) == {"TAEL_A": "n", "PATH": "/bin"}
+
+
 def test_what_a_message_says_of_itself_is_hidden_by_no_key() -> None:
     sent = message(Message_Id="forged", hops=99, correlation_id="forged")
     assert Exports().variables(sent) == {
