@@ -1,14 +1,13 @@
 """The control topic: a pipeline's last failed task is raised again, or its tasks are canceled."""
 
-import asyncio
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Protocol
 
-from tesp.agents.listening import listen
-from tesp.bus import MOST_HOPS, Bus, Delivery, Message, tael
+from tesp.agents.listening import Listener
+from tesp.bus import MOST_HOPS, Delivery, Message, tael
 from tesp.errors import Conflict, InvalidTask, NotFound
 from tesp.settings import ControlSettings
 from tesp.store import Cancel, EventStore, IdempotencyKey, TaskQuery, TaskStore
@@ -44,9 +43,9 @@ class Control:
         self.topic = f"{prefix}/infrastructure/pipelines/+/control"
         self._store, self._admission = store, admission
 
-    async def run(self, buses: Sequence[Bus]) -> None:
-        """Listen for ever."""
-        await asyncio.gather(*(listen(bus, self.topic, "control", self.take) for bus in buses))
+    def listener(self) -> Listener:
+        """As it listens."""
+        return Listener("control", self.topic, self.take)
 
     async def take(self, delivery: Delivery) -> None:
         """Do what it says, if its sender may; raises StoreError where it is to be tried again."""

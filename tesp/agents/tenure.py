@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,6 +20,7 @@ class Tenure:
         self._name = name
         self._holder = holder
         self._lease_seconds = lease_seconds
+        self._ours_until = 0.0
 
     async def work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do this work, which never ends, whenever the lease is ours; for ever."""
@@ -43,12 +45,16 @@ class Tenure:
         working.result()
 
     async def _held(self) -> bool:
-        """Take or prolong the lease; whether it is ours."""
+        """Take or prolong the lease; whether it is ours. While the store is away it is, until
+        somebody else may have it."""
+        asked = time.monotonic()
         try:
-            return await self._store.hold(self._name, self._holder, self._lease_seconds)
+            ours = await self._store.hold(self._name, self._holder, self._lease_seconds)
         except StoreError as error:
             _log.warning("%s: its lease cannot be had: %s", self._name, error)
-            return False
+            return time.monotonic() + self._lease_seconds / 3 < self._ours_until
+        self._ours_until = asked + self._lease_seconds if ours else 0.0
+        return ours
 
     async def _give_back(self) -> None:
         try:

@@ -1,18 +1,17 @@
 """Triggers: a message that fits starts a task, or a command."""
 
-import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import orjson
 
 from tesp.agents.conditions import Conditions
-from tesp.agents.listening import listen
+from tesp.agents.listening import Listener
 from tesp.agents.program import Program
-from tesp.bus import MOST_HOPS, Bus, Delivery, Message, Value
+from tesp.bus import MOST_HOPS, Delivery, Message, Value
 from tesp.errors import Conflict, InvalidTask, SettingsError
 from tesp.settings import TriggerSettings
 from tesp.store import IdempotencyKey, TaskStore
@@ -45,6 +44,10 @@ class Trigger:
         self._conditions = Conditions(settings.when)
         self._action = action
         self._known: OrderedDict[str, None] = OrderedDict()
+
+    def listener(self) -> Listener:
+        """As it listens."""
+        return Listener(f"trigger-{self.name}", self.topic, self.take)
 
     async def take(self, delivery: Delivery) -> None:
         """Start what is to be started, if the message fits."""
@@ -120,22 +123,6 @@ def _fields(message: Message) -> dict[str, Value]:
         "message.correlation": message.correlation,
     }
     return {**message.payload, **own}
-
-
-class Triggers:
-    """All rules, over all buses."""
-
-    def __init__(self, triggers: Sequence[Trigger], buses: Sequence[Bus]) -> None:
-        self._triggers, self._buses = triggers, buses
-
-    async def run(self) -> None:
-        """Listen for ever; a slow one is in no other's way."""
-        listening: list[Awaitable[None]] = [
-            listen(bus, one.topic, f"trigger-{one.name}", one.take)
-            for one in self._triggers
-            for bus in self._buses
-        ]
-        await asyncio.gather(*listening)
 
 
 def triggers_of(

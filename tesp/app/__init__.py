@@ -13,7 +13,7 @@ import uvloop
 from tesp import interpreter
 from tesp.api import FileParts, Parts, build_api
 from tesp.app.backends import LOCAL, offers_of, open_lanes
-from tesp.app.listeners import listening
+from tesp.app.listeners import listeners_of, listening
 from tesp.app.server import Ready, Server
 from tesp.app.sinks import Held, feeders
 from tesp.bus import brokers
@@ -75,13 +75,7 @@ async def _serve(
                 stack.push_async_callback(lane.backend.close)
             runtime = _local_runtime(lanes)
             work.append(dispatcher_of(settings, store, lanes, storages, keys, news).run())
-            buses = brokers.of(settings.bus)
-            for bus in buses:
-                stack.push_async_callback(bus.close)
-            held = Held(store, news, _holder(settings), settings.dispatch.lease_seconds)
-            work += feeders(settings, held, buses, stack)
-            admission = Admission(limits_of(settings), _url_check(storages))
-            work += listening(settings, store, admission, buses, _holder(settings))
+            work += _bus_work(settings, store, storages, news, stack)
         if role == "dispatcher":
             announce(Ready(None, runtime, settings.data_dir, _pulsars(settings)))
             work.append(_until_signalled())
@@ -89,6 +83,24 @@ async def _serve(
             api = build_api(parts_of(settings, store, storages, keys, news))
             work.append(Server(api, settings, runtime, announce).serve(list(sockets) or None))
         await _until_first(work)
+
+
+def _bus_work(
+    settings: Settings, store: Store, storages: Storages, news: LogNews, stack: AsyncExitStack
+) -> list[Awaitable[None]]:
+    """The work of telling others of events, and of hearing what they say."""
+    buses = brokers.of(settings.bus)
+    for bus in buses:
+        stack.push_async_callback(bus.close)
+    held = Held(store, news, _holder(settings), settings.dispatch.lease_seconds)
+    admission = Admission(limits_of(settings), _url_check(storages))
+    listeners = listeners_of(settings, store, admission)
+    # Who listens within the process feeds the bus there itself.
+    fed = buses if settings.bus.brokers or not listeners else []
+    return [
+        *feeders(settings, held, fed, stack),
+        *listening(settings, held, listeners, buses),
+    ]
 
 
 def _local_runtime(lanes: Lanes) -> str | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tesp.agents.triggers import Triggers, triggers_of
-from tesp.agents.turn import Turn
+from tesp.agents.listening import listen, pass_on
+from tesp.agents.tenure import Tenure
+from tesp.agents.triggers import triggers_of
 from tesp.bus import Delivery, Message, tael
 from tesp.bus.memory import MemoryBus
 from tesp.errors import SettingsError, UnsupportedUrl
@@ -234,8 +235,8 @@ async def test_a_trigger_on_the_events_of_its_own_tasks_ends_after_eight(
         when={"status": "queued"},
         task={"name": "again", "executors": [{"image": "i", "command": ["true"]}]},
     )
-    triggers = Triggers(triggers_of([loop], store, ADMISSION), [bus])
-    async with running(triggers.run()), running(relayed(store, bus)):
+    listeners = [one.listener() for one in triggers_of([loop], store, ADMISSION)]
+    async with running(listen(listeners, [bus], lambda: relayed(store, bus))):
         first = ADMISSION.task(submission_of(BODY), "alice", None)
         await store.create(first)
 
@@ -255,8 +256,8 @@ async def test_a_slow_command_is_in_no_other_triggers_way(
     store: SqliteStore, bus: MemoryBus, tmp_path: Path
 ) -> None:
     slow = settings(name="slow", command=program(f"touch {tmp_path}/begun; sleep 600"))
-    triggers = Triggers(triggers_of([slow, settings()], store, ADMISSION), [bus])
-    async with running(triggers.run()):
+    listeners = [one.listener() for one in triggers_of([slow, settings()], store, ADMISSION)]
+    async with running(listen(listeners, [bus])):
         await asyncio.sleep(0)
 
         async def both() -> bool:
@@ -264,6 +265,16 @@ async def test_a_slow_command_is_in_no_other_triggers_way(
             return (tmp_path / "begun").exists() and len(await events(store)) == 1
 
         await until(both)
+
+
+async def test_what_comes_beside_the_buses_is_handed_on_as_trusted_as_it_came(
+    store: SqliteStore,
+) -> None:
+    rules = [settings(), settings(name="open", trusted_only=False), settings(name="o", topic="b")]
+    listeners = [one.listener() for one in triggers_of(rules, store, ADMISSION)]
+    await pass_on(listeners, delivery(message(), trusted=False))
+    (event,) = await events(store)
+    assert (await submitted(store, event.task)).tags == {"trigger": "open"}
 
 
 async def test_of_two_processes_one_listens_and_the_other_takes_over(store: SqliteStore) -> None:
@@ -274,7 +285,7 @@ async def test_of_two_processes_one_listens_and_the_other_takes_over(store: Sqli
             begun.append(holder)
             await asyncio.Event().wait()
 
-        return Turn(store, "listeners", holder, 0.3).run(work)
+        return Tenure(store, "listeners", holder, 0.3).work(work)
 
     async def has(count: int) -> bool:
         return len(begun) >= count
