@@ -18,6 +18,7 @@ from tests.peers.bus_programs import (
     said,
 )
 from tests.peers.mosquitto import PASSWORD, USER, MosquittoServer
+from tests.peers.rabbitmq import RabbitmqServer
 from tests.peers.room import free_port, wait_until
 
 
@@ -191,3 +192,29 @@ def test_a_broker_that_is_away_is_named(tmp_path: Path) -> None:
     done = bus(tmp_path, "raise", "elan", "--host", f"127.0.0.1:{free_port()}")
     assert done.returncode == 5
     assert "127.0.0.1" in done.stderr
+
+
+def test_over_amqp_they_work_as_well(rabbitmq: RabbitmqServer, tmp_path: Path, prefix: str) -> None:
+    place = ["--host", f"amqp://guest@127.0.0.1:{rabbitmq.port}", "--mqtt-env", prefix]
+    told = ["-t", f"{prefix}/elan/status", "-c", "echo $TAEL_X", "--who", "next"]
+    guest = {"TESP_BUS_PASSWORD": "guest"}
+    with (
+        bus_program(tmp_path / "a", "listen", *told, *place, **guest) as program,
+        bus_program(tmp_path / "b", "watch", "--json", *place, **guest) as watching,
+    ):
+        program.wait_for_log("Listens to", 2)
+        sending = ["send", "-t", f"{prefix}/elan/status", *place[:2]]
+        attributes = ["--attr", "status", "finished", "--attr", "x", "y"]
+
+        def passed() -> bool:
+            assert bus(tmp_path, *sending, *attributes, **guest).returncode == 0
+            return '"return_code"' in watching.output
+
+        wait_until(passed, "all of it is seen")
+        assert "y" in program.output.split()
+        assert program.stop() == watching.stop() == 0
+    lines = [json.loads(line) for line in watching.output.splitlines()]
+    cause = {line["message_id"]: line["correlation_id"] for line in lines}
+    ended = next(line for line in lines if line.get("return_code") == 0)
+    assert ended["correlation_id"] in cause.values()
+    assert ended["hops"] == 1
