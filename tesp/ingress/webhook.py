@@ -10,9 +10,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tesp import signature
 from tesp.bus import Delivery, tael
 from tesp.errors import MessageRefused, TespError
-from tesp.ingress import Deliver, signature
+from tesp.ingress import Deliver
 from tesp.settings.ingress import WebhookSettings
 
 _log = logging.getLogger(__name__)
@@ -51,9 +52,13 @@ class Webhook:
         if webhook.secret is not None:
             secret = webhook.secret.get_secret_value().encode()
             header = request.headers.get(signature.HEADER)
-            if refusal := signature.refusal(header, body, secret, self.clock()):
+            if refusal := signature.refusal(secret, header, body, self.clock()):
                 _log.warning("The webhook %s was refused: %s", webhook.name, refusal)
-                return _problem(401, refusal, {"WWW-Authenticate": signature.HEADER})
+                return _problem(
+                    401,
+                    f"The body is not believed: {refusal}.",
+                    {"WWW-Authenticate": signature.HEADER},
+                )
         return await self._passed_on(webhook, body)
 
     async def _passed_on(self, webhook: WebhookSettings, body: bytes) -> Response:

@@ -20,7 +20,7 @@ class MailUser(Section):
     """Who may log in, to send mails."""
 
     username: str = Field(min_length=1)
-    password: SecretStr
+    password: SecretStr = Field(min_length=1)
 
 
 class SmtpSettings(Section):
@@ -95,7 +95,9 @@ class WebhookSettings(Section):
 
     name: str = Field(pattern=_NAME)
     topic: str = Field(pattern=_TOPIC)
-    secret: SecretStr | None = Field(None, description="Signs; without it, nobody is trusted")
+    secret: SecretStr | None = Field(
+        None, min_length=16, description="Signs; without it, nobody is trusted"
+    )
 
 
 class IngressSettings(Section):

@@ -19,7 +19,7 @@ def test_secrets_are_not_shown() -> None:
         {
             "ingress": {
                 "smtp": {"users": [{"username": "node", "password": "geheim"}]},
-                "webhooks": [{"name": "lab", "topic": "a/status", "secret": "geheim"}],
+                "webhooks": [{"name": "lab", "topic": "a/status", "secret": "geheim" * 3}],
             }
         }
     ).ingress
@@ -39,6 +39,8 @@ def test_secrets_are_not_shown() -> None:
         ({"voevent": {"local_ivo": "http://x"}}, "ingress.voevent.local_ivo"),
         ({"voevent": {"authors": ["everybody"]}}, "everybody"),
         ({"webhooks": [{"name": "a", "topic": "a/#"}]}, "topic"),
+        ({"webhooks": [{"name": "a", "topic": "a", "secret": ""}]}, "webhooks.0.secret"),
+        ({"smtp": {"users": [{"username": "n", "password": ""}]}}, "users.0.password"),
         ({"webhooks": [{"name": "a/b", "topic": "a"}]}, "name"),
         ({"webhooks": [{"name": "a", "topic": "a"}] * 2}, "two of them are called a"),
         ({"webhook": []}, "did you mean webhooks"),
