@@ -78,6 +78,7 @@ async def served(api: FastAPI) -> AsyncIterator[str]:
     # Without its protocol named, asyncio leaves Nagle's algorithm on: 40 ms an answer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # who comes before the server is ready waits
     server = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
     running = asyncio.create_task(server.serve([listener]))
     try:
