@@ -82,13 +82,12 @@ def parsed(raw: bytes) -> VOEvent:
     if who is not None:
         _once(who, _INSIDE["Who"])
     what = root.find("What")
-    params = dict(_params(what)) if what is not None else {}
     return VOEvent(
         ivorn=_ivorn(root.get("ivorn")),
         role=role,
         author=_text(root.findtext("Who/AuthorIVORN")),
         date=_date(root.findtext("Who/Date")),
-        params=params,
+        params={} if what is None else dict(_params(what)),
         raw=raw,
     )
 

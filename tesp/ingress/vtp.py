@@ -67,8 +67,7 @@ def written(
             ElementTree.SubElement(meta, "Param", {"name": "xpath-filter", "value": one})
         if result is not None:
             ElementTree.SubElement(meta, "Result").text = _plain(result)
-    body: bytes = ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return body
+    return bytes(ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
 
 
 def read(raw: bytes) -> Transport | None:
