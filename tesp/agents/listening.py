@@ -59,6 +59,7 @@ async def _listen(bus: Bus, listener: Listener, begun: asyncio.Event) -> None:
         try:
             async with bus.subscribe(listener.pattern, name=listener.name) as deliveries:
                 begun.set()
+                _log.info("%s listens to %s on %s.", listener.name, listener.pattern, bus.name)
                 async for delivery in deliveries:
                     await _taken(delivery, listener.take)
                 return

@@ -48,8 +48,9 @@ class Program:
         try:
             await self._watch(command, reading, message)
         finally:
-            await command.end()
             reading.cancel()
+            if process.returncode is None:
+                await command.end()
 
     async def _watch(
         self, command: Command, reading: "asyncio.Future[bytes]", message: Message

@@ -12,7 +12,7 @@ from tesp.agents.conditions import Conditions
 from tesp.agents.listening import Listener
 from tesp.agents.program import Program
 from tesp.bus import MOST_HOPS, Delivery, Message, Value
-from tesp.errors import Conflict, InvalidTask, SettingsError
+from tesp.errors import Conflict, InvalidTask, SettingsError, StoreError
 from tesp.settings import TriggerSettings
 from tesp.store import IdempotencyKey, TaskStore
 from tesp.store.admission import Admission
@@ -57,10 +57,14 @@ class Trigger:
         # Several brokers may bring the same message.
         if message.id in self._known:
             return
-        await self._action.start(message)
         self._known[message.id] = None
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
+        try:
+            await self._action.start(message)
+        except StoreError:
+            self._known.pop(message.id, None)
+            raise
 
     def _is_refused(self, delivery: Delivery) -> bool:
         message = delivery.message

@@ -299,3 +299,25 @@ async def test_of_two_processes_one_listens_and_the_other_takes_over(store: Sqli
         await asyncio.gather(first, return_exceptions=True)
         await until(lambda: has(2))
     assert begun == ["one", "two"]
+
+
+async def test_a_message_that_two_brokers_bring_at_once_runs_its_command_once(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    counted = tmp_path / "count"
+    (trigger,) = triggers_of(
+        [settings(command=program(f"echo >> {counted}; sleep 0.2"))], store, ADMISSION
+    )
+    await asyncio.gather(*(trigger.take(delivery(message())) for _ in range(2)))
+    assert counted.read_text() == "\n"
+
+
+async def test_what_a_command_leaves_behind_goes_on(store: SqliteStore, tmp_path: Path) -> None:
+    gone_on = tmp_path / "gone-on"
+    behind = f"(sleep 0.3; touch {gone_on}) >/dev/null 2>&1 &"
+    await take(store, settings(command=program(behind, "exit 0")), delivery(message()))
+
+    async def is_there() -> bool:
+        return gone_on.exists()
+
+    await until(is_there)
