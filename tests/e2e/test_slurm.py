@@ -25,7 +25,10 @@ from tests.peers.tesp_server import Document, TespServer
 SMALL = {"cpu_cores": 1, "ram_gb": 0.5}
 BIG = {"cpu_cores": 2, "ram_gb": 1.5}
 Pulsar = SlurmPulsar | AmqpSlurmPulsar
-# What both have in common, or is shown of the other elsewhere.
+EVERY_WAY = pytest.mark.parametrize(
+    "pulsar", ["rest", "amqp", "hybrid"], indirect=True, scope="module"
+)
+# What is no other over AMQP, or is shown of it elsewhere.
 REST_ALONE = pytest.mark.parametrize("pulsar", ["rest"], indirect=True, scope="module")
 
 
@@ -150,6 +153,7 @@ def test_a_task_is_canceled_in_the_queue(
     assert gate.arrived("/ran") == 0
 
 
+@EVERY_WAY
 def test_a_task_is_canceled_on_its_way_into_the_queue(
     server: TespServer, slurm: SlurmCluster, jobs: SlurmJobs, gate: Gate
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from tesp.backends import Ended, Job, Seen
+from tesp.backends.pulsar import wire
 from tesp.backends.pulsar.amqp_backend import broker_of, managers_used
 from tesp.backends.pulsar.messages import Staging
 from tesp.backends.pulsar.requests import Requests
@@ -81,6 +82,18 @@ class HybridPulsar(RestPulsar):
         """By a message; its directory is there already."""
         self._updates.expect(job.id, begins=True)
         await self._requests.run(job, line, params, Staging(), makes_directory=False)
+
+    async def _settled(self, job: Job) -> None:
+        """Pulsar takes one message after the other: behind the next, it has put into a queue what
+        it is just putting there, and can take it out again."""
+        await super()._settled(job)
+        if job.place in self._over:
+            return
+        name = Name.at(job.place)
+        status = await self._client.status(name)
+        if status and status.state == wire.PREPROCESSING:
+            await self._requests.fence(name.manager)
+            self._told.doubt(name)
 
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
         """Look at a job when an update came, and now and then at its files."""
