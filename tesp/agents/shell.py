@@ -1,12 +1,13 @@
 """The shell listener: a message that says `finished` runs a command, and both are announced."""
 
 import asyncio
+import hmac
 import logging
 import os
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from tesp.bus import MOST_HOPS, Bus, Delivery, Message, Value, tael
 
 _log = logging.getLogger(__name__)
 
+SECRET = "secret"
 _MOST_WAITING = 1000
 _MOST_KNOWN = 10_000
 _GOODBYE_SECONDS = 0.5
@@ -33,6 +35,17 @@ class Orders:
     parallel: int = 1
     grace_seconds: float = 30.0
     exports: Exports = field(default_factory=Exports)
+    secret: str | None = None
+
+    def obeys(self, delivery: Delivery) -> bool:
+        """Whether its sender may raise and cancel: where there is a secret, who says it, or whom
+        the broker vouches for."""
+        said = delivery.message.payload.get(SECRET)
+        if self.secret is None or delivery.trusted:
+            return True
+        return isinstance(said, str) and hmac.compare_digest(
+            said.encode(errors="replace"), self.secret.encode()
+        )
 
     @property
     def status_topic(self) -> str:
@@ -96,12 +109,14 @@ class ShellListener:
         async with self._bus.subscribe(topic, name=f"{self._orders.who}-control") as deliveries:
             _log.info("Listens to %s.", topic)
             async for delivery in deliveries:
-                if delivery.message.payload.get("action") == "cancel":
+                if not self._orders.obeys(delivery):
+                    _log.warning("%s: not obeyed: it does not say the secret.", topic)
+                elif delivery.message.payload.get("action") == "cancel":
                     await self._cancel(delivery)
                 elif len(self._runs) >= _MOST_WAITING:
                     _log.warning("%s: too many wait already.", topic)
                 elif reason := self._reason(delivery):
-                    self._begin(delivery.message, reason)
+                    self._begin(_without_secret(delivery.message), reason)
 
     def _begin(self, message: Message, reason: str) -> "asyncio.Task[None]":
         run = asyncio.create_task(self._in_turn(message, reason))
@@ -114,6 +129,8 @@ class ShellListener:
         message = delivery.message
         reason = _wish(message)
         if reason is None or message.topic == self._orders.status_topic:
+            return None
+        if message.topic.endswith("control") and not self._orders.obeys(delivery):
             return None
         if delivery.retained:
             _log.info("%s: of an earlier time, not acted on.", message.topic)
@@ -217,6 +234,11 @@ def _wish(message: Message) -> str | None:
     if message.topic.endswith("control") and message.payload.get("action") == "raise":
         return "manually raised by control message"
     return None
+
+
+def _without_secret(message: Message) -> Message:
+    """It is for us, and not for what a command starts or tells."""
+    return replace(message, payload={k: v for k, v in message.payload.items() if k != SECRET})
 
 
 def _ended(code: int, seconds: float, why: str | None) -> dict[str, Value]:

@@ -97,6 +97,7 @@ def test_watch_leaves_out_tests_and_other_statuses(
         mosquitto.send(f"{prefix}/noise/status", FINISHED)
         mosquitto.send(f"{prefix}/elan/status", '{"status": "started"}')
         announced = {"status": "failed", "announce": True, "x": "\x1b[2J\nnew line"}
+        announced["secret"] = "rosebud"
         mosquitto.send(f"{prefix}/elan/status", json.dumps(announced))
         wait_until(lambda: "failed" in some.output, "it is shown")
         wait_until(lambda: "announce" in everything.output, "it is shown there")
@@ -105,6 +106,7 @@ def test_watch_leaves_out_tests_and_other_statuses(
     assert len(shown) == 1
     assert f"! {prefix}/elan/status  failed" in shown[0]
     assert "\x1b" not in shown[0]
+    assert "rosebud" not in some.output + everything.output
     lines = [json.loads(line) for line in everything.output.splitlines()]
     topics = [line["topic"] for line in lines if "hello" not in line["topic"]]
     assert [t.removeprefix(prefix) for t in topics] == [

@@ -176,6 +176,26 @@ def test_with_parallel_as_many_run_at_once(
     assert sorted(statuses) == ["finished", "finished", "started", "started"]
 
 
+def test_with_a_secret_only_who_says_it_is_obeyed(
+    mosquitto: MosquittoServer, tmp_path: Path, prefix: str
+) -> None:
+    secret = {"TESP_CONTROL__SECRET": "rosebud rosebud"}
+    control = f"{prefix}/infrastructure/pipelines/next/control"
+    place = ["--host", mosquitto.url, "--mqtt-env", prefix]
+    with (
+        listener(mosquitto, tmp_path, prefix, "env >$HOME/env", **secret) as program,
+        mosquitto.listening(f"{prefix}/#", 5) as there,
+    ):
+        mosquitto.send(control, '{"action": "raise"}')
+        mosquitto.send(control, '{"action": "raise", "secret": "rosebud"}')
+        assert bus(tmp_path, "raise", "next", *place, **secret).returncode == 0
+        *orders, started, ended = said(there.lines())
+        assert program.log.count("not obeyed") == 2
+    assert len(orders) == 3
+    assert (started["status"], ended["status"]) == ("started", "finished")
+    assert "TAEL_SECRET" not in (tmp_path / "next" / "env").read_text()
+
+
 def example(mark: str) -> str:
     """A block of the document."""
     text = (Path(__file__).parents[2] / "docs" / "bus.md").read_text()

@@ -59,7 +59,8 @@ def _tell(
     from tesp.bus import tael
 
     chosen = site(settings_file, host, broker, ca_file, prefix)
-    message = told(tael.control_topic(chosen.prefix, pipeline), {"action": action})
+    secret = {"secret": chosen.control_secret} if chosen.control_secret else {}
+    message = told(tael.control_topic(chosen.prefix, pipeline), {"action": action, **secret})
 
     async def work(bus: "Bus") -> None:
         await bus.publish([message])

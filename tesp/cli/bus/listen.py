@@ -73,7 +73,8 @@ def listen(
 
     exports = Exports(envprefix, tuple(envreq or ()), tuple(payload_passthrough or ())).checked()
     chosen = site(settings_file, host, broker, ca_file, prefix, client_id)
-    orders = Orders(topic, command, who, chosen.prefix, parallel, grace, exports)
+    secret = chosen.control_secret
+    orders = Orders(topic, command, who, chosen.prefix, parallel, grace, exports, secret)
     kept = chosen.broker.client_id is not None
 
     async def work(bus: "Bus") -> None:

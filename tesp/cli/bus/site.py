@@ -55,6 +55,12 @@ class Site:
     prefix: str
     settings: "Settings"
 
+    @property
+    def control_secret(self) -> str | None:
+        """What orders to pipelines have to say, where the settings say so."""
+        secret = self.settings.control.secret
+        return secret.get_secret_value() if secret else None
+
     def spool(self, directory: Path | None) -> Path:
         """Where messages for this broker wait."""
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

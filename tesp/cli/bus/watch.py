@@ -14,6 +14,8 @@ from tesp.cli.configuration import SettingsFile
 if TYPE_CHECKING:
     from tesp.bus import Bus, Message
 
+# Whoever looks over a shoulder must not learn how to give orders.
+_HIDDEN = "secret"
 _STYLES = {
     "finished": "green",
     "started": "cyan",
@@ -80,7 +82,11 @@ def _as_json(message: "Message") -> None:
 
 def _whole(message: "Message") -> dict[str, Any]:
     own = {"message_id": message.id, "correlation_id": message.correlation, "hops": message.hops}
-    return {**own, **message.payload}
+    return {**own, **_seen(message)}
+
+
+def _seen(message: "Message") -> dict[str, Any]:
+    return {key: "***" if key == _HIDDEN else value for key, value in message.payload.items()}
 
 
 def _shown() -> "Callable[[Message], None]":
@@ -102,7 +108,7 @@ def _line(message: "Message") -> str:
     """Time, topic, status and the rest; `!` where it is to be announced. Nothing in it moves the
     cursor: what messages say comes from anybody."""
     at = datetime.fromtimestamp(message.time).astimezone().strftime("%H:%M:%S")
-    rest = {k: v for k, v in message.payload.items() if k not in ("status", "ts", "announce")}
+    rest = {k: v for k, v in _seen(message).items() if k not in ("status", "ts", "announce")}
     mark = "!" if message.payload.get("announce") is True else " "
     status = str(message.payload.get("status") or message.payload.get("action") or "-")
     said = " ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in rest.items())
