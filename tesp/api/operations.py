@@ -44,7 +44,7 @@ def origin() -> list[Schema]:
     """The headers that say what led to a task."""
     pattern = r"^[!-~]([ -~]*[!-~])?$"
     cause = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": pattern}
-    hops = {"type": "integer", "minimum": 0, "maximum": MOST_HOPS}
+    hops = {"type": "string", "pattern": f"^[0-{MOST_HOPS}]$"}
     return [
         _header("X-Correlation-ID", "Told with each event; by default the task's id", cause),
         _header("Tesp-Hops", "How many triggers led to this task", hops),
