@@ -6,22 +6,26 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import uvloop
 
 from tesp import interpreter
+from tesp.agents.listening import Listener
 from tesp.api import FileParts, Parts, build_api
 from tesp.app.backends import LOCAL, offers_of, open_lanes
+from tesp.app.entrances import delivery_of, entering, webhook_routes
 from tesp.app.listeners import listeners_of, listening
 from tesp.app.server import Ready, Server
 from tesp.app.sinks import Held, feeders
-from tesp.bus import brokers
+from tesp.bus import Bus, brokers
 from tesp.dispatch.attempt import Tools
 from tesp.dispatch.dispatcher import Dispatcher
 from tesp.dispatch.lanes import Lanes
 from tesp.dispatch.relay import Relay
 from tesp.errors import SettingsError
+from tesp.ingress import Deliver
 from tesp.logs import configure_logging
 from tesp.settings import Settings
 from tesp.staging.keys import Keys
@@ -68,6 +72,7 @@ async def _serve(
         stack.push_async_callback(storages.close)
         keys = Keys(await store.secret("files"), settings.server.reachable_url())
         work: list[Awaitable[None]] = []
+        bus = _BusSide.of(settings, store, storages, news, stack)
         runtime = None
         if role != "api":
             lanes = await open_lanes(settings)
@@ -75,32 +80,54 @@ async def _serve(
                 stack.push_async_callback(lane.backend.close)
             runtime = _local_runtime(lanes)
             work.append(dispatcher_of(settings, store, lanes, storages, keys, news).run())
-            work += _bus_work(settings, store, storages, news, stack)
+            work += bus.work(stack)
         if role == "dispatcher":
             announce(Ready(None, runtime, settings.data_dir, _pulsars(settings)))
             work.append(_until_signalled())
         else:
             api = build_api(parts_of(settings, store, storages, keys, news))
+            api.router.routes.extend(webhook_routes(settings, bus.deliver))
             work.append(Server(api, settings, runtime, announce).serve(list(sockets) or None))
         await _until_first(work)
 
 
-def _bus_work(
-    settings: Settings, store: Store, storages: Storages, news: LogNews, stack: AsyncExitStack
-) -> list[Awaitable[None]]:
-    """The work of telling others of events, and of hearing what they say."""
-    buses = brokers.of(settings.bus)
-    for bus in buses:
-        stack.push_async_callback(bus.close)
-    held = Held(store, news, _holder(settings), settings.dispatch.lease_seconds)
-    admission = Admission(limits_of(settings), _url_check(storages))
-    listeners = listeners_of(settings, store, admission)
-    # Who listens within the process feeds the bus there itself.
-    fed = buses if settings.bus.brokers or not listeners else []
-    return [
-        *feeders(settings, held, fed, stack),
-        *listening(settings, held, listeners, buses),
-    ]
+@dataclass(frozen=True, slots=True)
+class _BusSide:
+    """All that tells others of events, and hears what they say."""
+
+    settings: Settings
+    held: Held
+    buses: Sequence[Bus]
+    listeners: Sequence[Listener]
+    deliver: Deliver
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        store: Store,
+        storages: Storages,
+        news: LogNews,
+        stack: AsyncExitStack,
+    ) -> Self:
+        """Nothing of it is connected yet; the brokers are closed with the stack."""
+        buses = brokers.of(settings.bus)
+        for bus in buses:
+            stack.push_async_callback(bus.close)
+        held = Held(store, news, _holder(settings), settings.dispatch.lease_seconds)
+        admission = Admission(limits_of(settings), _url_check(storages))
+        listeners = listeners_of(settings, store, admission)
+        return cls(settings, held, buses, listeners, delivery_of(settings, listeners, buses))
+
+    def work(self, stack: AsyncExitStack) -> list[Awaitable[None]]:
+        """What is to run for ever."""
+        # Who listens within the process feeds the bus there itself.
+        inner = self.listeners and not self.settings.bus.brokers
+        return [
+            *feeders(self.settings, self.held, [] if inner else self.buses, stack),
+            *listening(self.settings, self.held, self.listeners, self.buses),
+            *entering(self.settings, self.held, self.deliver),
+        ]
 
 
 def _local_runtime(lanes: Lanes) -> str | None:
