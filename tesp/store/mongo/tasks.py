@@ -30,7 +30,7 @@ from tesp.store.mongo.projections import (
     fields,
 )
 from tesp.tes.needs import Needs
-from tesp.tes.states import INITIAL, TABLE, TERMINAL, State, Transition, sources, target
+from tesp.tes.states import INITIAL, TABLE, TERMINAL, State, Transition, sources
 from tesp.tes.views import TaskText, View
 
 _DAY_SECONDS = 24 * 3600.0
@@ -112,17 +112,17 @@ async def _known(db: Collections, owner: str, key: IdempotencyKey | None) -> str
 
 async def cancel(db: Collections, task_id: str) -> tuple[Cancel, int]:
     """Apply Transition.CANCEL; what came of it, and the number of the event or 0."""
-    before = await raw(db.tasks).find_one_and_update(
+    after = await raw(db.tasks).find_one_and_update(
         {"_id": task_id, "state": {"$in": [s.value for s in sources(Transition.CANCEL)]}},
         moved(Transition.CANCEL),
         projection=fields(Written),
-        return_document=ReturnDocument.BEFORE,
+        return_document=ReturnDocument.AFTER,
     )
-    if before is not None:
-        to = target(State(before["state"]), Transition.CANCEL)
-        if to in TERMINAL and before["events"] > 1:
+    if after is not None:
+        ended = State(after["state"]) in TERMINAL
+        if ended and after["events"] > 2:
             await leases.forget(db, task_id)
-        return Cancel.ENDED if to in TERMINAL else Cancel.ASKED, before["events"] + 1
+        return Cancel.ENDED if ended else Cancel.ASKED, after["events"]
     found = await leases.guarded(db, task_id)
     if found is None:
         return Cancel.UNKNOWN, 0
