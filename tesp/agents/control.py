@@ -122,7 +122,7 @@ class Control:
             seen += len(page.tasks)
             for task in page.tasks:
                 name = submission_of(task.body).name
-                if name and tael.who(name) == pipeline:
+                if tael.who(name) == pipeline:
                     yield task.id
             after = page.next
             if after is None:

@@ -1,6 +1,8 @@
 """A message starts a task, its events start another, and the control topic is obeyed."""
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +142,18 @@ def test_a_trigger_that_could_never_work_stops_the_start(
     with pytest.raises(AssertionError) as caught:
         start_server(triggers=[trigger])
     assert said in str(caught.value)
+
+
+def test_the_trigger_of_the_document_runs_its_task(
+    start_server: StartServer, own_mosquitto: MosquittoServer, broker: dict[str, Any]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "triggers.md").read_text()
+    block = text.partition("<!-- trigger -->\n```toml\n")[2].partition("```")[0]
+    triggers = tomllib.loads(block)["default"]["triggers"]
+    server = start_server(bus={"brokers": [{**broker, "trusted": True}]}, triggers=triggers)
+    wait_for_listeners(server, "trigger-burst")
+    said = {"status": "finished", "magnitude": 17, "target": "M31; id"}
+    own_mosquitto.send("site/alerts/gcn/status", json.dumps(said))
+    done = only_task_of(server, "burst")
+    assert (done["name"], done["state"]) == ("observe M31; id", "COMPLETE")
+    assert done["logs"][0]["logs"][0]["stdout"] == "M31; id\n"

@@ -203,7 +203,7 @@ async def test_with_a_secret_only_who_says_it_is_heard() -> None:
 async def test_beyond_loopback_an_agent_needs_a_secret() -> None:
     post = TcpPost(AgentSettings(addresses={"a": f"0.0.0.0:{free_port()}"}))
     with pytest.raises(SettingsError, match=r"agents\.secret must be set"):
-        await Echo("a", post).run()
+        await asyncio.wait_for(Echo("a", post).run(), 10)
 
 
 async def test_who_is_not_there_is_told_from_who_is_not_known() -> None:
