@@ -1,9 +1,8 @@
-"""The brokers of the settings."""
+"""The brokers of the settings. Their clients take a while to import: only who has such a broker
+waits for them."""
 
 from tesp.bus import Bus
-from tesp.bus.amqp import AmqpBus
 from tesp.bus.memory import MemoryBus
-from tesp.bus.mqtt import MqttBus
 from tesp.bus.prodiguer import Producer
 from tesp.settings import BrokerSettings, BusSettings
 
@@ -15,7 +14,13 @@ def of(settings: BusSettings) -> list[Bus]:
 
 def one(broker: BrokerSettings) -> Bus:
     """The bus of one broker."""
-    return MqttBus(broker) if broker.scheme.startswith("mqtt") else AmqpBus(broker)
+    if broker.scheme.startswith("mqtt"):
+        from tesp.bus.mqtt import MqttBus
+
+        return MqttBus(broker)
+    from tesp.bus.amqp import AmqpBus
+
+    return AmqpBus(broker)
 
 
 def producer(settings: BusSettings, version: str) -> Producer:

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 from tesp.bus import brokers
 from tesp.ingress import Deliver, Ingress
-from tesp.ingress.mail import Reading
-from tesp.ingress.smtp import SmtpIngress
-from tesp.ingress.voevents import VoeventIngress
 from tesp.settings import Settings
 
 
@@ -16,11 +13,16 @@ def of(settings: Settings, version: str, deliver: Deliver) -> Sequence[Ingress]:
     ingress, home = settings.ingress, settings.data_dir / "ingress"
     found: list[Ingress] = []
     if ingress.smtp.enabled:
+        from tesp.ingress.mail import Reading
+        from tesp.ingress.smtp import SmtpIngress
+
         producer = brokers.producer(settings.bus, version)
         excluded = frozenset(ingress.smtp.excluded_types)
         reading = Reading(settings.bus.prefix, producer, excluded)
         found.append(SmtpIngress(ingress.smtp, reading, deliver, home / "mails.sqlite"))
     if ingress.voevent.receive or ingress.voevent.remotes or ingress.voevent.broadcast:
+        from tesp.ingress.voevents import VoeventIngress
+
         prefix = settings.bus.prefix
         found.append(VoeventIngress(ingress.voevent, prefix, deliver, home / "events.sqlite"))
     return found
