@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 DATA ?= data
-PYTEST ?= -n 2 --dist loadfile
+PYTEST ?= -n 4 --dist loadfile
 BIN := .venv/bin
 BENCHES := $(patsubst bench/%.py,bench.%,$(wildcard bench/[a-z]*.py))
 

@@ -308,7 +308,8 @@ def test_a_queued_task_runs_once_after_an_outage_of_slurm_that_pulsar_takes_for_
 async def test_a_job_that_slurm_suspends_is_waited_for_however_silent_it_is(
     pulsar: Pulsar, slurm: SlurmCluster, gate: Gate
 ) -> None:
-    sandbox, silence_seconds = Runtime("sandbox", "bwrap"), 1.0
+    # Pulsar goes on saying that it runs until it has asked Slurm again, seconds later.
+    sandbox, silence_seconds = Runtime("sandbox", "bwrap"), 6.0
     settings = PulsarSettings(name="p", runtime="sandbox", **pulsar.keys)
     kind = RestPulsar if isinstance(pulsar, SlurmPulsar) else AmqpPulsar
     backend = kind(settings, sandbox, silence_seconds=silence_seconds)
@@ -321,7 +322,7 @@ async def test_a_job_that_slurm_suspends_is_waited_for_however_silent_it_is(
         ending = asyncio.create_task(end_of(backend, job))
         await asyncio.to_thread(gate.wait_for, "/ran")
         with slurm.suspended("pulsar_suspended-1.1"):
-            ended_while_it_stands, _ = await asyncio.wait([ending], timeout=4 * silence_seconds)
+            ended_while_it_stands, _ = await asyncio.wait([ending], timeout=1.5 * silence_seconds)
             gate.release("/ran")
         ended = await asyncio.wait_for(ending, 60)
         assert not ended_while_it_stands

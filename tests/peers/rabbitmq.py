@@ -15,7 +15,7 @@ import aio_pika
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from tests.peers.certificates import Certificate
-from tests.peers.room import PeerError, Room, answers, free_port
+from tests.peers.room import PeerError, Room, answers, free_port, wait_until
 
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
 _CONFIG = """\
@@ -99,8 +99,11 @@ class RabbitmqServer:
     def stalled(self) -> Iterator[None]:
         """It is there, and says nothing."""
         pids = self._pids()
+        assert pids, "RabbitMQ runs"
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        # Its threads stop one after another.
+        wait_until(lambda: all(_stands(pid) for pid in pids), "RabbitMQ stands still")
         try:
             yield
         finally:
@@ -180,3 +183,9 @@ def _program() -> Path:
     if not found:
         raise PeerError("rabbitmq-server: no such program; `make test` installs it")
     return found[-1]
+
+
+def _stands(pid: int) -> bool:
+    """Whether every thread of a process is stopped."""
+    stats = (thread / "stat" for thread in Path(f"/proc/{pid}/task").iterdir())
+    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
