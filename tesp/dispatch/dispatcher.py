@@ -90,7 +90,6 @@ class Dispatcher:
                 changed = await asyncio.sleep(1.0, result=True)
             if changed:
                 self._wake.set()
-                self._relay.nudge()
                 if self._running:
                     self._leases.nudge()
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from tesp.backends import Backend, Job
 from tesp.dispatch.capacity import Ledger, Turns
-from tesp.errors import BackendError, BackendUnavailable, StoreError
-from tesp.store import Candidate, LeaseStore
+from tesp.errors import BackendError, BackendUnavailable
+from tesp.store import Candidate
+from tesp.store.holding import Holding, HoldStore
 from tesp.tes.offers import Offer, Offers
 
 _log = logging.getLogger(__name__)
@@ -67,15 +68,14 @@ class Keeper:
     def __init__(
         self,
         lane: Lane,
-        store: LeaseStore,
+        store: HoldStore,
         holder: str,
         lease_seconds: float,
         changed: Callable[[], None],
     ) -> None:
         """`changed` is called where the lane has become ours, or can be used again."""
         self._lane = lane
-        self._store = store
-        self._holder = holder
+        self._holding = Holding(store, f"backend:{lane.backend.name}", holder, lease_seconds)
         self._lease_seconds = lease_seconds
         self._changed = changed
 
@@ -99,14 +99,7 @@ class Keeper:
 
     async def _hold(self) -> None:
         lane = self._lane
-        if not lane.backend.remote:
-            held = True
-        else:
-            try:
-                held = await self._store.hold(self._name, self._holder, self._lease_seconds)
-            except StoreError as error:
-                _log.warning("%s cannot be held: %s", lane.backend.name, error)
-                held = False
+        held = not lane.backend.remote or await self._holding.held()
         if held and not lane.held:
             lane.held = True
             self._changed()
@@ -149,11 +142,7 @@ class Keeper:
     async def release(self) -> None:
         """Let another dispatcher take over at once."""
         if self._lane.backend.remote and self._lane.held:
-            await self._store.hold(self._name, self._holder, 0)
-
-    @property
-    def _name(self) -> str:
-        return f"backend:{self._lane.backend.name}"
+            await self._holding.give_back()
 
 
 class Lanes:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tesp.errors import StoreError
 from tesp.store import Store
+from tesp.store.holding import Holding
 
 _log = logging.getLogger(__name__)
 
@@ -33,17 +34,13 @@ class Relay:
     ) -> None:
         """`tell` is called when the log has grown, or is about to."""
         self._store = store
-        self._holder = holder
+        self._holding = Holding(store, _LEASE, holder, lease_seconds)
         self._lease_seconds = lease_seconds
         self._keep_seconds = keep_seconds
         self._tell = tell
         self._nudged = asyncio.Event()
         self._ask_at = self._tidy_at = 0.0
         self._ours = False
-
-    def nudge(self) -> None:
-        """There may be new events."""
-        self._nudged.set()
 
     async def run(self) -> None:
         """Relay for ever: at once when nudged, else soon after there was something to move."""
@@ -60,7 +57,7 @@ class Relay:
                 _log.warning("The outbox cannot be watched: %s", error)
                 written = await asyncio.sleep(_LONGEST_SECONDS, result=True)
             if written:
-                self.nudge()
+                self._nudged.set()
                 # Another process may be the one that relays it.
                 self._tell()
 
@@ -96,7 +93,7 @@ class Relay:
         is another's, it is asked for once a second."""
         now = time.monotonic()
         if now >= self._ask_at:
-            self._ours = await self._store.hold(_LEASE, self._holder, self._lease_seconds)
+            self._ours = await self._holding.held()
             pause = self._lease_seconds / 3
             self._ask_at = now + (pause if self._ours else min(pause, _LONGEST_SECONDS))
         return self._ours

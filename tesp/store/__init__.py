@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from tesp.store.holding import HoldStore
 from tesp.store.log import CursorStore as CursorStore
 from tesp.store.log import EventLog as EventLog
 from tesp.store.log import EventStore as EventStore
@@ -232,7 +233,7 @@ class Renewal:
     lost: bool = False
 
 
-class LeaseStore(Protocol):
+class LeaseStore(HoldStore, Protocol):
     """The workers' side of the store."""
 
     async def queued(self, per_owner: int, owners: int = 64) -> Sequence[Candidate]:
@@ -289,13 +290,6 @@ class LeaseStore(Protocol):
         A task that becomes due after a RETRY and an attempt that ends (there is room again)
         count too. One caller a store object: a change that one call told of is told to no
         other. The first call tells of the work that was there at the opening."""
-        ...
-
-    async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:
-        """Take or prolong a named lease (a backend, the relay); False while another has it.
-
-        Holding it for 0 seconds gives it back.
-        """
         ...
 
 

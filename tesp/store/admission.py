@@ -1,7 +1,6 @@
 """From a submission to a task that may be stored, for whoever makes tasks."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tesp.store import IdempotencyKey, NewTask
@@ -41,9 +40,5 @@ class Admission:
             idempotency=key,
             correlation=correlation,
             hops=hops,
-            callback=_callback(admitted.needs.parameters),
+            callback=admitted.needs.parameters.get(callbacks.PARAMETER),
         )
-
-
-def _callback(parameters: Mapping[str, str]) -> str | None:
-    return parameters.get(callbacks.PARAMETER)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tesp.events import Event
+from tesp.store.holding import HoldStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class EventStore(EventLog, Protocol):
         ...
 
 
-class CursorStore(EventLog, Protocol):
+class CursorStore(EventLog, HoldStore, Protocol):
     """How far each reader of the log has come, by name, across restarts."""
 
     async def cursor(self, name: str) -> int:
@@ -77,8 +78,4 @@ class CursorStore(EventLog, Protocol):
 
     async def forget_cursors(self, untouched_since: float) -> int:
         """Drop the cursors that nobody has begun or moved since that time; how many."""
-        ...
-
-    async def hold(self, name: str, holder: str, lease_seconds: float) -> bool:
-        """As LeaseStore has it: so that one process at a time moves a cursor."""
         ...

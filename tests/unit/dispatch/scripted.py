@@ -15,7 +15,8 @@ from tesp.tes.needs import Needs
 
 class ScriptedBackend:
     """`down` tells why it is out of reach; `submitted` counts the starts of each handle,
-    `checks` how often it was asked."""
+    `checks` how often it was asked,
+    `closed` how often it was let go."""
 
     def __init__(self, name: str, root: Path, slots: int = 100) -> None:
         self.name = name
@@ -24,7 +25,7 @@ class ScriptedBackend:
         self.down: str | None = None
         self.submitted: Counter[str] = Counter()
         self.cleaned: list[str] = []
-        self.checks = 0
+        self.checks = self.closed = 0
         self.go_on = asyncio.Event()
         self.go_on.set()
         self._root = root
@@ -70,4 +71,4 @@ class ScriptedBackend:
         self.cleaned.append(job.handle)
 
     async def close(self) -> None:
-        pass
+        self.closed += 1
