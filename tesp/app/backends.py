@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
 
 from tesp.backends import Backend, Capacity, package
 from tesp.backends.local import LocalBackend
@@ -10,10 +9,10 @@ from tesp.backends.local.detection import choose
 from tesp.dispatch.lanes import Lane, Lanes
 from tesp.errors import SettingsError
 from tesp.runner.plan import Runtime
-from tesp.settings import LocalSettings, PulsarSettings, Settings
+from tesp.settings import LOCAL, LocalSettings, PulsarSettings, Settings
+from tesp.tes.needs import in_bytes
 from tesp.tes.offers import Offer, Offers, Route, Size
 
-LOCAL = "local"
 # Pulsar answers on four threads, and polls need some of them.
 _PULSAR_TRANSFERS = 2
 
@@ -29,25 +28,21 @@ def offers_of(settings: Settings) -> Offers:
 
 
 def _local_size(local: LocalSettings) -> Size:
-    return Size(local.cpus, _bytes(local.ram_gb))
+    return Size(local.cpus, in_bytes(local.ram_gb))
 
 
 def _sizes(pulsar: PulsarSettings) -> tuple[Size, ...]:
     """The managers' sizes, each within what all tasks together may have."""
     cpus, ram = pulsar.limits.cpus, pulsar.limits.ram_gb
     if not pulsar.classes:
-        return (Size(cpus, None if ram is None else _bytes(ram)),)
+        return (Size(cpus, None if ram is None else in_bytes(ram)),)
     return tuple(
         Size(
             c.cpus if cpus is None else min(c.cpus, cpus),
-            _bytes(c.ram_gb if ram is None else min(c.ram_gb, ram)),
+            in_bytes(c.ram_gb if ram is None else min(c.ram_gb, ram)),
         )
         for c in pulsar.classes
     )
-
-
-def _bytes(gigabytes: float) -> int:
-    return round(gigabytes * 1e9)
 
 
 async def open_lanes(settings: Settings) -> Lanes:
@@ -85,7 +80,7 @@ async def _local_backend(settings: Settings) -> LocalBackend:
             docker_host=settings.containers.docker_host,
             image_cache=str(settings.containers.image_cache or "") or None,
         ),
-        Capacity(local.slots, local.cpus, _bytes(local.ram_gb)),
+        Capacity(local.slots, local.cpus, in_bytes(local.ram_gb)),
     )
 
 
@@ -141,9 +136,3 @@ def _runtime(
         image_cache=image_cache,
         sandbox_paths=[str(p) for p in containers.sandbox_paths],
     )
-
-
-async def close(lanes: Iterable[Lane]) -> None:
-    """Let go of all backends; jobs go on."""
-    for lane in lanes:
-        await lane.backend.close()

@@ -3,6 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+GIGABYTE = 10**9
+
+
+def in_bytes(gigabytes: float) -> int:
+    """A size as people write it, in bytes; everybody rounds as this does, or what is just allowed
+    does not just fit."""
+    return round(gigabytes * GIGABYTE)
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tesp.errors import InvalidTask, Problem, UnsupportedUrl
 from tesp.tes import paths
 from tesp.tes.models import Executor, FileType, Input, Output, Resources, TaskSubmission
-from tesp.tes.needs import Needs
+from tesp.tes.needs import GIGABYTE, Needs, in_bytes
 from tesp.tes.offers import PARAMETER, Offers
 from tesp.tes.parameters import Parameters, sort_out
 
@@ -18,7 +18,6 @@ CheckUrl = Callable[[str, bool, FileType | None], None]
 """Takes a URL, whether it is written, and the type asked for; raises UnsupportedUrl, with the
 mend, where that can never work."""
 
-GIGABYTE = 10**9
 BACKEND_PARAMETERS = frozenset({"max_retries", "timeout", "gpus"})
 
 
@@ -70,8 +69,8 @@ def needs_of(resources: Resources, parameters: Mapping[str, str]) -> Needs:
     """What the resources of a task ask of a backend."""
     return Needs(
         cpus=float(resources.cpu_cores or 0),
-        ram_bytes=round((resources.ram_gb or 0) * GIGABYTE),
-        disk_bytes=round((resources.disk_gb or 0) * GIGABYTE),
+        ram_bytes=in_bytes(resources.ram_gb or 0),
+        disk_bytes=in_bytes(resources.disk_gb or 0),
         preemptible=bool(resources.preemptible),
         zones=tuple(resources.zones or ()),
         parameters=parameters,

@@ -1,7 +1,6 @@
 """Jobs on a Pulsar that is reached over AMQP alone."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -62,9 +61,7 @@ class AmqpPulsar:
 
     def capacity(self) -> Capacity:
         """What the settings give to all tasks together."""
-        limits = self._settings.limits
-        ram = sys.maxsize if limits.ram_gb is None else int(limits.ram_gb * 1e9)
-        return Capacity(limits.tasks, limits.cpus or float("inf"), ram)
+        return wire.capacity_of(self._settings.limits)
 
     def runtime(self) -> Runtime:
         """How containers are started on its nodes."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 
@@ -63,9 +62,7 @@ class RestPulsar:
 
     def capacity(self) -> Capacity:
         """What the settings give to all tasks together."""
-        limits = self._settings.limits
-        ram = sys.maxsize if limits.ram_gb is None else int(limits.ram_gb * 1e9)
-        return Capacity(limits.tasks, limits.cpus or float("inf"), ram)
+        return wire.capacity_of(self._settings.limits)
 
     def runtime(self) -> Runtime:
         """How containers are started on its nodes."""

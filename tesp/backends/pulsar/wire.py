@@ -8,16 +8,18 @@ while the job runs, and are not copied around before it starts.
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
+from tesp.backends import Capacity
 from tesp.errors import BackendRefused
 from tesp.runner.plan import DIRECTORIES_DIR, Limits
 from tesp.runner.report import Report, parse_report
-from tesp.settings import PulsarSettings
-from tesp.tes.needs import Needs
+from tesp.settings import PulsarLimits, PulsarSettings
+from tesp.tes.needs import Needs, in_bytes
 
 WORKSPACE = "tesp"
 ARCHIVE = "runner.pyz"
@@ -159,13 +161,21 @@ def query(arguments: Mapping[str, str]) -> str:
     )
 
 
+def capacity_of(limits: PulsarLimits) -> Capacity:
+    """What the settings give to all tasks together."""
+    ram = sys.maxsize if limits.ram_gb is None else in_bytes(limits.ram_gb)
+    return Capacity(limits.tasks, limits.cpus or math.inf, ram)
+
+
 def manager_for(settings: PulsarSettings, needs: Needs) -> str:
     """The manager that takes a task: where there are size classes, that of the smallest it fits
     in. Raises BackendRefused where it fits in none."""
     if not settings.classes:
         return settings.manager
     fitting = [
-        c for c in settings.classes if c.cpus >= needs.cpus and c.ram_gb * 1e9 >= needs.ram_bytes
+        c
+        for c in settings.classes
+        if c.cpus >= needs.cpus and in_bytes(c.ram_gb) >= needs.ram_bytes
     ]
     if not fitting:
         raise BackendRefused(

@@ -11,7 +11,9 @@ from tesp.errors import BackendRefused
 from tesp.runner.plan import Limits
 from tesp.runner.report import Report, report_line
 from tesp.settings import PulsarSettings
+from tesp.tes.models import Resources
 from tesp.tes.needs import Needs
+from tesp.tes.rules import needs_of
 
 RUNNING = b'{"complete": "false", "status": "running", "job_id": "task-1.1"}'
 COMPLETE = b"""{"job_id": "task-1.1", "complete": "true", "status": "complete", "returncode": 0,
@@ -147,3 +149,14 @@ def test_a_state_that_pulsar_has_no_word_for_is_no_end() -> None:
     held = wire.status_of({"complete": "false", "status": None, "job_id": "t1-1.1"})
     assert held.state == wire.OTHER
     assert held.state not in wire.FINAL
+
+
+def test_a_task_of_just_the_size_of_a_class_fits_it_and_all_that_there_is() -> None:
+    # As floating point numbers, 2.3 * 10**9 is a little less.
+    size = {"manager": "m", "cpus": 1, "ram_gb": 2.3}
+    settings = PulsarSettings(
+        name="p", url="http://here", classes=[size], limits={"tasks": 1, "ram_gb": 2.3}
+    )
+    needs = needs_of(Resources(cpu_cores=1, ram_gb=2.3), {})
+    assert wire.manager_for(settings, needs) == "m"
+    assert wire.capacity_of(settings.limits).ram_bytes >= needs.ram_bytes
