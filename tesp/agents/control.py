@@ -1,12 +1,12 @@
 """The control topic: a pipeline's last failed task is raised again, or its tasks are canceled."""
 
 import hashlib
-import hmac
 import logging
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tesp.agents.listening import Listener
+from tesp.agents.secret import is_right
 from tesp.bus import MOST_HOPS, Delivery, Message, tael
 from tesp.errors import Conflict, InvalidTask, NotFound
 from tesp.settings import ControlSettings
@@ -39,7 +39,7 @@ class Control:
         admission: Admission,
     ) -> None:
         secret = settings.secret
-        self._secret = secret.get_secret_value().encode() if secret else None
+        self._secret = secret.get_secret_value() if secret else None
         self.topic = f"{prefix}/infrastructure/pipelines/+/control"
         self._store, self._admission = store, admission
 
@@ -71,10 +71,7 @@ class Control:
         return "it has no name" if not pipeline else None
 
     def _knows_the_secret(self, message: Message) -> bool:
-        said = message.payload.get("secret")
-        if self._secret is None or not isinstance(said, str):
-            return False
-        return hmac.compare_digest(said.encode(errors="replace"), self._secret)
+        return self._secret is not None and is_right(message.payload.get("secret"), self._secret)
 
     async def _raise(self, pipeline: str, message: Message) -> None:
         async for task in self._named(pipeline, _FAILED):

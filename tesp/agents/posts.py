@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import hmac
-import ipaddress
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,9 +10,11 @@ from typing import Protocol
 
 from tesp.agents import letters
 from tesp.agents.letters import Letter
+from tesp.agents.secret import is_right
 from tesp.bus import Bus, brokers
 from tesp.errors import BusRefused, BusUnavailable, MessageRefused, SettingsError
 from tesp.settings import AgentSettings, Settings
+from tesp.settings.urls import is_loopback
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class TcpPost:
     async def receive(self, name: str) -> AsyncIterator[AsyncIterator[Letter]]:
         """Listen at our address. Beyond loopback it takes a secret."""
         host, port = self._address(name)
-        if not (self._secret or _is_loopback(host)):
+        if not (self._secret or is_loopback(host)):
             raise SettingsError(
                 f"agents.secret must be set: {name} listens at {host}, where others can send"
             )
@@ -193,9 +193,7 @@ class _Desk:
         return _TAKEN
 
     def _check(self, said: str | None) -> None:
-        if self._secret is not None and not hmac.compare_digest(
-            (said or "").encode(errors="replace"), self._secret.encode()
-        ):
+        if self._secret is not None and not is_right(said, self._secret):
             raise MessageRefused("it does not say the secret")
 
 
@@ -209,10 +207,3 @@ async def _exchanged(host: str, port: int, line: bytes) -> bytes:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

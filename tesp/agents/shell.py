@@ -1,12 +1,10 @@
 """The shell listener: a message that says `finished` runs a command, and both are announced."""
 
 import asyncio
-import hmac
 import logging
 import os
 import time
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -14,13 +12,14 @@ from typing import Any
 from tesp.agents.announcer import Announcer
 from tesp.agents.command import Command
 from tesp.agents.environment import Exports
+from tesp.agents.secret import is_right
 from tesp.bus import MOST_HOPS, Bus, Delivery, Message, Value, tael
+from tesp.bus.known import Known
 
 _log = logging.getLogger(__name__)
 
 SECRET = "secret"
 _MOST_WAITING = 1000
-_MOST_KNOWN = 10_000
 _GOODBYE_SECONDS = 0.5
 
 
@@ -40,12 +39,9 @@ class Orders:
     def obeys(self, delivery: Delivery) -> bool:
         """Whether its sender may raise and cancel: where there is a secret, who says it, or whom
         the broker vouches for."""
-        said = delivery.message.payload.get(SECRET)
         if self.secret is None or delivery.trusted:
             return True
-        return isinstance(said, str) and hmac.compare_digest(
-            said.encode(errors="replace"), self.secret.encode()
-        )
+        return is_right(delivery.message.payload.get(SECRET), self.secret)
 
     @property
     def status_topic(self) -> str:
@@ -68,7 +64,7 @@ class ShellListener:
         self._slots = asyncio.Semaphore(orders.parallel)
         self._runs: set[asyncio.Task[None]] = set()
         self._commands: dict[Command, str | None] = {}
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known = Known()
         self._stopping = False
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
@@ -149,9 +145,7 @@ class ShellListener:
         if name in self._known:
             return True
         if name.encode() in delivery.raw:
-            self._known[name] = None
-            if len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+            self._known.add(name)
         return False
 
     async def _cancel(self, delivery: Delivery) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from tesp.agents.conditions import Conditions
 from tesp.agents.listening import Listener
 from tesp.agents.program import Program
 from tesp.bus import MOST_HOPS, Delivery, Message, Value
+from tesp.bus.known import Known
 from tesp.errors import Conflict, InvalidTask, SettingsError, StoreError
 from tesp.settings import TriggerSettings
 from tesp.store import IdempotencyKey, TaskStore
@@ -22,7 +22,6 @@ from tesp.tes.parsing import parse
 _log = logging.getLogger(__name__)
 
 TAG = "trigger"
-_MOST_KNOWN = 10_000
 # What stands for a field when a template is tried at the start.
 _SAMPLE = "1"
 
@@ -43,7 +42,7 @@ class Trigger:
         self._trusted_only = settings.trusted_only
         self._conditions = Conditions(settings.when)
         self._action = action
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known = Known()
 
     def listener(self) -> Listener:
         """As it listens."""
@@ -57,13 +56,11 @@ class Trigger:
         # Several brokers may bring the same message.
         if message.id in self._known:
             return
-        self._known[message.id] = None
-        if len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
+        self._known.add(message.id)
         try:
             await self._action.start(message)
         except StoreError:
-            self._known.pop(message.id, None)
+            self._known.discard(message.id)
             raise
 
     def _is_refused(self, delivery: Delivery) -> bool:

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tesp.api.following import Beat, Cut, Following, Wanted, beginning, wanted
 from tesp.api.parts import Parts
+from tesp.api.presence import while_there
 from tesp.api.problems import MEDIA_TYPE as PROBLEM
 from tesp.api.problems import answer_to, problem, text_of
 from tesp.api.resources import Resource
@@ -113,7 +114,7 @@ class Events:
             refused = Response(text_of(error), status, media_type=PROBLEM)
             return await socket.send_denial_response(refused)
         await socket.accept()
-        await self._speak(socket, want, position)
+        await while_there(self._tell(socket, want, position), _left(socket))
 
     def _is_ours(self, socket: WebSocket) -> bool:
         """Browsers let any page open a WebSocket, and leave it to us to refuse."""
@@ -121,18 +122,6 @@ class Events:
         if origin is None or "*" in self._origins or origin in self._origins:
             return True
         return urlsplit(origin).netloc == socket.headers.get("host")
-
-    async def _speak(self, socket: WebSocket, want: Wanted, position: int) -> None:
-        speaking = asyncio.create_task(self._tell(socket, want, position))
-        leaving = asyncio.create_task(_left(socket))
-        try:
-            await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (speaking, leaving):
-                task.cancel()
-            await asyncio.gather(speaking, leaving, return_exceptions=True)
-        if not speaking.cancelled():
-            speaking.result()
 
     async def _tell(self, socket: WebSocket, want: Wanted, position: int) -> None:
         came = position

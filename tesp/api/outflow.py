@@ -5,7 +5,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tesp.api.presence import while_there
 from tesp.errors import StagingError
 from tesp.staging.resume import Reading
 from tesp.staging.storages import Storages
@@ -67,7 +68,7 @@ class _Streamed(Response):
         self._sent = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _while_connected(receive, self._give(scope["method"], send))
+        await while_there(self._give(scope["method"], send), _gone(receive))
 
     async def _give(self, method: str, send: Send) -> None:
         async with Turn(self._outflow.turns, SLICE_BYTES) as turn:
@@ -157,19 +158,6 @@ async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield first
     async for chunk in rest:
         yield chunk
-
-
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work until the client goes away."""
-    doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (doing, leaving):
-            task.cancel()
-        await asyncio.gather(doing, leaving, return_exceptions=True)
-    if not doing.cancelled():
-        doing.result()
 
 
 async def _gone(receive: Receive) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,11 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from tesp.bus import Delivery, Message, filters, prodiguer
 from tesp.bus.amqp_channel import ANSWER_SECONDS, BROKEN, Opened, opened, problem, reason
+from tesp.bus.line import Line
 from tesp.bus.names import Names
 from tesp.bus.prodiguer import Envelope
 from tesp.bus.subscription import Incoming, Subscription
-from tesp.errors import BusError, BusUnavailable, MessageRefused
+from tesp.errors import BusUnavailable, MessageRefused
 from tesp.settings import BrokerSettings
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,7 @@ class AmqpBus:
         self._broker = broker
         self._prefetch = prefetch
         self._publishing = asyncio.Lock()
-        self._stack = AsyncExitStack()
-        self._opened: Opened | None = None
+        self._line = Line(lambda: opened(broker), lambda there: there.ended.is_set())
         self._names = Names(broker)
 
     async def publish(self, messages: Sequence[Message]) -> None:
@@ -48,12 +48,12 @@ class AmqpBus:
         envelopes = [prodiguer.enveloped(m, self._broker.exchange) for m in messages]
         async with self._publishing:
             for start in range(0, len(envelopes), _AT_ONCE):
-                there = await self._connection()
+                there = await self._line.opened()
                 try:
                     await self._send(there, envelopes[start : start + _AT_ONCE])
                 except BaseException:
                     # What was on its way when we were cancelled must not come later.
-                    await self._leave()
+                    await self._line.leave()
                     raise
 
     @asynccontextmanager
@@ -71,19 +71,7 @@ class AmqpBus:
         """End the subscriptions, and hang up."""
         await self._names.end()
         async with self._publishing:
-            await self._leave()
-
-    async def _connection(self) -> Opened:
-        if self._opened is not None and self._opened.ended.is_set():
-            await self._leave()
-        if self._opened is None:
-            self._opened = await self._stack.enter_async_context(opened(self._broker))
-        return self._opened
-
-    async def _leave(self) -> None:
-        self._opened = None
-        with contextlib.suppress(BusError):
-            await self._stack.aclose()
+            await self._line.leave()
 
     async def _send(self, there: Opened, envelopes: Sequence[Envelope]) -> None:
         sending = [

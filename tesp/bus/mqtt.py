@@ -1,20 +1,20 @@
 """The bus over MQTT 3.1.1 or 5: Mosquitto, RabbitMQ's plugin, and their like."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 
 import aiomqtt
 
 from tesp.bus import Delivery, Message, filters, tael
+from tesp.bus.line import Line
 from tesp.bus.mqtt_client import Client, connected
 from tesp.bus.names import Names
 from tesp.bus.subscription import Incoming, Source, Subscription
-from tesp.errors import BusError, MessageRefused
+from tesp.errors import MessageRefused
 from tesp.settings import BrokerSettings
 
 _log = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ class MqttBus:
         self.name = broker.name
         self._broker = broker
         self._publishing = asyncio.Lock()
-        self._stack = AsyncExitStack()
-        self._client: Client | None = None
+        self._line = Line(lambda: connected(broker), lambda client: client.has_ended)
         self._names = Names(broker)
 
     async def publish(self, messages: Sequence[Message]) -> None:
@@ -40,7 +39,7 @@ class MqttBus:
         bodies = [(m.topic, tael.encode(m)) for m in messages]
         async with self._publishing:
             for start in range(0, len(bodies), _AT_ONCE):
-                client = await self._connection()
+                client = await self._line.opened()
                 try:
                     await client.send(bodies[start : start + _AT_ONCE])
                 except MessageRefused:
@@ -48,7 +47,7 @@ class MqttBus:
                 except BaseException:
                     # What was on its way when we were cancelled must not come later.
                     client.hang_up()
-                    await self._leave()
+                    await self._line.leave()
                     raise
 
     @asynccontextmanager
@@ -70,19 +69,7 @@ class MqttBus:
         """End the subscriptions, and hang up."""
         await self._names.end()
         async with self._publishing:
-            await self._leave()
-
-    async def _connection(self) -> Client:
-        if self._client is not None and self._client.has_ended:
-            await self._leave()
-        if self._client is None:
-            self._client = await self._stack.enter_async_context(connected(self._broker))
-        return self._client
-
-    async def _leave(self) -> None:
-        self._client = None
-        with contextlib.suppress(BusError):
-            await self._stack.aclose()
+            await self._line.leave()
 
     @asynccontextmanager
     async def _source(

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from types import TracebackType
 from typing import Self
 
 from tesp.bus import Delivery
+from tesp.bus.known import Known
 from tesp.errors import BusError, BusRefused
 
 _log = logging.getLogger(__name__)
 
-_MOST_DEALT = 10_000
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -43,7 +42,7 @@ class Subscription(AbstractAsyncContextManager[AsyncIterator[Delivery]]):
         self._feeds: list[asyncio.Task[None]] = []
         self._taken: Incoming | None = None
         # What was dealt with and could not be acknowledged: it may come again.
-        self._dealt: OrderedDict[str, None] = OrderedDict()
+        self._dealt = Known()
         self._ended = False
 
     async def __aenter__(self) -> "Self":
@@ -88,11 +87,9 @@ class Subscription(AbstractAsyncContextManager[AsyncIterator[Delivery]]):
     async def _acknowledge(self, incoming: Incoming) -> None:
         known = incoming.delivery.message.id
         if await incoming.acknowledge():
-            self._dealt.pop(known, None)
-            return
-        self._dealt[known] = None
-        if len(self._dealt) > _MOST_DEALT:
-            self._dealt.popitem(last=False)
+            self._dealt.discard(known)
+        else:
+            self._dealt.add(known)
 
     async def end(self) -> None:
         """End it; whoever waits for the next message gets no more."""

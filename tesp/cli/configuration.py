@@ -1,6 +1,5 @@
 """The settings of `serve` and `doctor`: a file, variables, and the flags over both."""
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,6 +62,8 @@ def make_own_roots(settings: "Settings") -> None:
 
 def require_guarded(host: str, allow_open: bool) -> None:
     """Raise SettingsError where others could use the service, and nobody said that they may."""
+    from tesp.settings.urls import is_loopback
+
     if allow_open or is_loopback(host):
         return
     raise SettingsError(
@@ -71,13 +72,3 @@ def require_guarded(host: str, allow_open: bool) -> None:
         "proxy that asks who is there, or say that this is meant: server.allow_open = true "
         "(TESP_SERVER__ALLOW_OPEN=true)"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

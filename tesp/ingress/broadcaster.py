@@ -5,8 +5,9 @@ import contextlib
 import logging
 import time
 
-from tesp.errors import MessageRefused, SettingsError
+from tesp.errors import MessageRefused
 from tesp.ingress import vtp
+from tesp.ingress.doorway import Doorway
 from tesp.ingress.voevent import VOEvent
 from tesp.ingress.vtp_stream import Stream
 from tesp.settings.ingress import VoeventSettings
@@ -26,15 +27,15 @@ class Broadcaster:
     def __init__(self, settings: VoeventSettings, *, alive_seconds: float = 60.0) -> None:
         self._settings = settings
         self._alive_seconds = alive_seconds
-        self._server: asyncio.Server | None = None
+        self._doorway = Doorway(
+            "ingress.voevent", settings.host, settings.broadcast_port, self._connected
+        )
         self._subscribers: dict[asyncio.Task[None], asyncio.Queue[bytes]] = {}
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._doorway.port
 
     @property
     def count(self) -> int:
@@ -43,18 +44,11 @@ class Broadcaster:
 
     async def start(self) -> None:
         """Listen; raises SettingsError where that cannot be."""
-        host, port = self._settings.host, self._settings.broadcast_port
-        try:
-            self._server = await asyncio.start_server(self._connected, host, port)
-        except OSError as error:
-            raise SettingsError(
-                f"ingress.voevent: {host}:{port} cannot be listened on: {error}"
-            ) from error
+        await self._doorway.open()
 
     async def close(self) -> None:
         """End all subscriptions."""
-        if self._server is not None:
-            self._server.close()
+        self._doorway.close()
         tasks = list(self._subscribers)
         for task in tasks:
             task.cancel()

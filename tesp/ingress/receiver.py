@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 
-from tesp.errors import BusError, MessageRefused, SettingsError
+from tesp.errors import BusError, MessageRefused
 from tesp.ingress import vtp
+from tesp.ingress.doorway import Doorway
 from tesp.ingress.intake import Intake
 from tesp.ingress.vtp_stream import Stream
 from tesp.settings.ingress import VoeventSettings
@@ -22,30 +23,23 @@ class Receiver:
     def __init__(self, settings: VoeventSettings, intake: Intake) -> None:
         self._settings = settings
         self._intake = intake
-        self._server: asyncio.Server | None = None
+        self._doorway = Doorway(
+            "ingress.voevent", settings.host, settings.receive_port, self._connected
+        )
         self._open: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._doorway.port
 
     async def start(self) -> None:
         """Listen; raises SettingsError where that cannot be."""
-        host, port = self._settings.host, self._settings.receive_port
-        try:
-            self._server = await asyncio.start_server(self._connected, host, port)
-        except OSError as error:
-            raise SettingsError(
-                f"ingress.voevent: {host}:{port} cannot be listened on: {error}"
-            ) from error
+        await self._doorway.open()
 
     async def close(self) -> None:
         """Take no more."""
-        if self._server is not None:
-            self._server.close()
+        self._doorway.close()
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)

@@ -1,6 +1,15 @@
 """The addresses in settings, checked without ever repeating what may hold a password."""
 
+import ipaddress
 from urllib.parse import SplitResult, urlsplit
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def http_url(url: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import httpx
 
 from tesp.backends.pulsar.wire import managers_of
-from tesp.cli.configuration import is_loopback
 from tesp.cli.doctor.brokers import broker_findings
 from tesp.cli.doctor.findings import Finding, fail, ok, warn
 from tesp.settings import PulsarSettings, Settings
+from tesp.settings.urls import is_loopback
 
 # The one whose protocol was measured.
 _VERSION = "0.16.0"

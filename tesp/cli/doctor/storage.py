@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import uuid
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from tesp.cli.doctor.findings import Finding, fail, ok, warn
 from tesp.cli.doctor.store import writable_finding
 from tesp.errors import AccessRefused, SourceMissing, StagingError
 from tesp.settings import FileRoot, HostAccess, S3Access, Settings
+from tesp.settings.urls import is_loopback
 from tesp.staging.s3 import S3Storage
 
 _ANSWER_SECONDS = 5.0
@@ -121,16 +121,9 @@ async def ftp_finding(access: HostAccess) -> Finding:
 
 def _unreachable(what: str, found: str, host: str) -> Finding:
     """A server of this very machine may just not have been started yet."""
-    if _is_this_machine(host):
+    if is_loopback(host):
         return warn(what, found, "Start that server before a task names it.")
     return fail(what, found, _UNREACHABLE)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _host_port(host: str) -> tuple[str, int | None]:
