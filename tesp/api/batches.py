@@ -74,7 +74,7 @@ class Batches:
         return _tasks([render(found[i]) if i in found else _missing(i) for i in asked.ids])
 
     async def _body(self, request: Request) -> bytes:
-        body = await bodies.read(request, _BODIES * self._parts.limits.body_bytes)
+        body = await bodies.read(request, _BODIES * self._parts.admission.limits.body_bytes)
         if values_at_most(body) > _VALUES:
             raise InvalidTask([Problem("body", "holds too many values; make it several batches")])
         return body

@@ -9,8 +9,8 @@ from tesp.settings import ServerSettings
 from tesp.staging.keys import Keys
 from tesp.staging.storages import Storages
 from tesp.store import EventLog, TaskStore, TransferStore
+from tesp.store.admission import Admission
 from tesp.store.following import LogNews
-from tesp.tes.rules import CheckUrl, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ class FileParts:
 class Parts:
     """What the composition root hands in.
 
-    `storage` gives the URL prefixes to advertise; `owner` names who makes a request, which is
-    always the same name while requests are not authenticated. Without `files` no files are moved.
+    `admission` judges new tasks; `storage` gives the URL prefixes to advertise; `owner` names who
+    makes a request, which is always the same name while requests are not authenticated. Without
+    `files` no files are moved.
     `news` wakes those who follow the log; `topic_prefix` begins the topics of messages.
     """
 
     store: TaskStore
     log: EventLog
     settings: ServerSettings
-    limits: Limits
-    check_url: CheckUrl
+    admission: Admission
     storage: Callable[[], Sequence[str]]
     owner: Callable[[Request], str]
     files: FileParts | None = None

@@ -76,7 +76,7 @@ class Service:
                 documentationUrl=settings.documentation_url,
                 environment=settings.environment,
                 storage=list(self._parts.storage()),
-                tesResources_backend_parameters=sorted(self._parts.limits.parameters),
+                tesResources_backend_parameters=sorted(self._parts.admission.limits.parameters),
             )
         )
 

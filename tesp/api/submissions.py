@@ -10,7 +10,6 @@ from tesp.api.parts import Parts
 from tesp.bus import MOST_HOPS
 from tesp.errors import Conflict, InvalidTask, Problem
 from tesp.store import IdempotencyKey, NewTask
-from tesp.store.admission import Admission
 from tesp.tes.parsing import parse
 
 _CORRELATION = re.compile(r"[\x20-\x7e]{1,128}")
@@ -30,8 +29,7 @@ def new_task(
     parts: Parts, owner: str, body: bytes, key: IdempotencyKey | None, origin: Origin
 ) -> NewTask:
     """The task in a body; raises InvalidTask."""
-    admission = Admission(parts.limits, parts.check_url)
-    return admission.task(parse(body), owner, key, origin.correlation, origin.hops)
+    return parts.admission.task(parse(body), owner, key, origin.correlation, origin.hops)
 
 
 def origin_of(request: Request) -> Origin:

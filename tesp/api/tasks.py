@@ -33,7 +33,7 @@ class Tasks:
 
     async def create(self, request: Request) -> Response:
         """Store a task; when this answers, it is kept."""
-        body = await bodies.read(request, self._parts.limits.body_bytes)
+        body = await bodies.read(request, self._parts.admission.limits.body_bytes)
         key = idempotency_key(request, body)
         owner = self._parts.owner(request)
         task = new_task(self._parts, owner, body, key, origin_of(request))

@@ -14,7 +14,7 @@ import uvloop
 from tesp import interpreter
 from tesp.agents.listening import Listener
 from tesp.api import FileParts, Parts, build_api
-from tesp.app.backends import LOCAL, offers_of, open_lanes
+from tesp.app.backends import offers_of, open_lanes
 from tesp.app.entrances import delivery_of, entering, webhook_routes
 from tesp.app.listeners import listeners_of, listening
 from tesp.app.server import Ready, Server
@@ -27,7 +27,7 @@ from tesp.dispatch.relay import Relay
 from tesp.errors import SettingsError
 from tesp.ingress import Deliver
 from tesp.logs import configure_logging
-from tesp.settings import Settings
+from tesp.settings import LOCAL, Settings
 from tesp.staging.keys import Keys
 from tesp.staging.storages import Storages
 from tesp.store import Store
@@ -36,7 +36,7 @@ from tesp.store.following import LogNews
 from tesp.store.sqlite import SqliteStore
 from tesp.tes import callbacks
 from tesp.tes.offers import PARAMETER, largest
-from tesp.tes.rules import BACKEND_PARAMETERS, CheckUrl, Limits
+from tesp.tes.rules import BACKEND_PARAMETERS, Limits
 
 __all__ = ["Ready", "Role", "serve"]
 
@@ -67,25 +67,26 @@ async def _serve(
     async with AsyncExitStack() as stack:
         store = await open_store(settings, role)
         stack.push_async_callback(store.close)
-        news = LogNews(store)
         storages = Storages(settings.staging)
         stack.push_async_callback(storages.close)
         keys = Keys(await store.secret("files"), settings.server.reachable_url())
+        admission = admission_of(settings, storages)
+        held = Held(store, LogNews(store), _holder(settings), settings.dispatch.lease_seconds)
+        bus = _BusSide.of(settings, held, admission, stack)
         work: list[Awaitable[None]] = []
-        bus = _BusSide.of(settings, store, storages, news, stack)
         runtime = None
         if role != "api":
             lanes = await open_lanes(settings)
             for lane in lanes.all:
                 stack.push_async_callback(lane.backend.close)
             runtime = _local_runtime(lanes)
-            work.append(dispatcher_of(settings, store, lanes, storages, keys, news).run())
+            work.append(dispatcher_of(settings, held, lanes, storages, keys).run())
             work += bus.work(stack)
         if role == "dispatcher":
             announce(Ready(None, runtime, settings.data_dir, _pulsars(settings)))
             work.append(_until_signalled())
         else:
-            api = build_api(parts_of(settings, store, storages, keys, news))
+            api = build_api(parts_of(settings, held, storages, keys, admission))
             api.router.routes.extend(webhook_routes(settings, bus.deliver))
             work.append(Server(api, settings, runtime, announce).serve(list(sockets) or None))
         await _until_first(work)
@@ -103,20 +104,13 @@ class _BusSide:
 
     @classmethod
     def of(
-        cls,
-        settings: Settings,
-        store: Store,
-        storages: Storages,
-        news: LogNews,
-        stack: AsyncExitStack,
+        cls, settings: Settings, held: Held, admission: Admission, stack: AsyncExitStack
     ) -> Self:
         """Nothing of it is connected yet; the brokers are closed with the stack."""
         buses = brokers.of(settings.bus)
         for bus in buses:
             stack.push_async_callback(bus.close)
-        held = Held(store, news, _holder(settings), settings.dispatch.lease_seconds)
-        admission = Admission(limits_of(settings), _url_check(storages))
-        listeners = listeners_of(settings, store, admission)
+        listeners = listeners_of(settings, held.store, admission)
         return cls(settings, held, buses, listeners, delivery_of(settings, listeners, buses))
 
     def work(self, stack: AsyncExitStack) -> list[Awaitable[None]]:
@@ -156,16 +150,10 @@ async def open_store(settings: Settings, role: Role = "all") -> Store:
 
 
 def dispatcher_of(
-    settings: Settings,
-    store: Store,
-    lanes: Lanes,
-    storages: Storages,
-    keys: Keys,
-    news: LogNews,
+    settings: Settings, held: Held, lanes: Lanes, storages: Storages, keys: Keys
 ) -> Dispatcher:
     """The dispatcher of this process."""
-    dispatch = settings.dispatch
-    holder = _holder(settings)
+    dispatch, store, holder = settings.dispatch, held.store, held.holder
     keep = dispatch.keep_events_days * 86400
     return Dispatcher(
         store,
@@ -173,7 +161,7 @@ def dispatcher_of(
         Tools(store, storages, keys, dispatch.retry_delay_seconds),
         holder,
         dispatch.lease_seconds,
-        Relay(store, holder, dispatch.lease_seconds, keep, news.nudge),
+        Relay(store, holder, dispatch.lease_seconds, keep, held.news.nudge),
         dispatch.abandon_seconds,
     )
 
@@ -183,26 +171,29 @@ def _holder(settings: Settings) -> str:
     return f"{settings.machine_id()}:{os.getpid()}:{os.urandom(4).hex()}"
 
 
-def _url_check(storages: Storages) -> CheckUrl:
-    return lambda url, writing, type: storages.check(url, writing=writing, type=type)
+def admission_of(settings: Settings, storages: Storages) -> Admission:
+    """What new tasks are judged by, whoever makes them."""
+    return Admission(
+        limits_of(settings),
+        lambda url, writing, type: storages.check(url, writing=writing, type=type),
+    )
 
 
 def parts_of(
-    settings: Settings, store: Store, storages: Storages, keys: Keys, news: LogNews
+    settings: Settings, held: Held, storages: Storages, keys: Keys, admission: Admission
 ) -> Parts:
     """What the API works with."""
     return Parts(
-        store=store,
-        log=store,
+        store=held.store,
+        log=held.store,
         settings=settings.server,
-        limits=limits_of(settings),
-        check_url=_url_check(storages),
+        admission=admission,
         storage=storages.locations,
         owner=lambda request: "anonymous",
-        news=news,
+        news=held.news,
         topic_prefix=settings.bus.prefix,
         files=FileParts(
-            store=store,
+            store=held.store,
             storages=storages,
             keys=keys,
             transfers=settings.dispatch.transfers,

@@ -21,7 +21,7 @@ from tesp.store.following import LogNews
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What feeders share: the log, its news, and under which name they hold their leases."""
+    """The store as this process works on it: its news, and under which name leases are held."""
 
     store: Store
     news: LogNews
@@ -37,15 +37,14 @@ def feeders(
     settings: Settings, held: Held, buses: Sequence[Bus], stack: AsyncExitStack
 ) -> list[Awaitable[None]]:
     """The work of feeding all sinks; they are closed with the stack, but for the buses."""
-    told = bus_projection(settings)
+    told, plain = bus_projection(settings), plain_projection(settings)
     work = [held.feeder(BusSink(bus, told)) for bus in buses]
     for target in settings.webhooks.targets:
-        sink = WebhookSink(target, plain_projection(settings))
+        sink = WebhookSink(target, plain)
         stack.push_async_callback(sink.close)
         work.append(held.feeder(sink))
     if settings.webhooks.callback_hosts:
         tenure = Tenure(held.store, calling.NAME, held.holder, held.lease_seconds)
-        plain = plain_projection(settings)
         work.append(Callbacks(settings.webhooks, plain, held.store, held.news, tenure).run())
     return work
 

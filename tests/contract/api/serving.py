@@ -14,6 +14,7 @@ from tesp.api import FileParts, Parts, build_api
 from tesp.errors import UnsupportedUrl
 from tesp.settings import ServerSettings
 from tesp.store import Change, EventLog, LeaseStore, Store, TaskStore
+from tesp.store.admission import Admission
 from tesp.tes.models import ExecutorLog, OutputFileLog, TaskLog
 from tesp.tes.rules import Limits
 from tesp.tes.states import State, Transition
@@ -57,8 +58,7 @@ def api_over(
             store=store,
             log=store,
             settings=ServerSettings(**settings),
-            limits=LIMITS,
-            check_url=check_url,
+            admission=Admission(LIMITS, check_url),
             storage=lambda: STORAGE,
             owner=lambda request: request.headers.get("x-test-owner", "anonymous"),
             files=files,

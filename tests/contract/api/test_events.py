@@ -15,6 +15,7 @@ from tesp.api import Parts
 from tesp.api.events import Events
 from tesp.settings import ServerSettings
 from tesp.store import NewTask
+from tesp.store.admission import Admission
 from tesp.store.sqlite import SqliteStore
 from tesp.tes.identifiers import new_task_id
 from tesp.tes.rules import Limits
@@ -213,8 +214,7 @@ def events_over(store: SqliteStore, over: asyncio.Event, **seconds: float) -> Ev
         store=store,
         log=store,
         settings=ServerSettings(),
-        limits=Limits(),
-        check_url=lambda *_: None,
+        admission=Admission(Limits(), lambda *_: None),
         storage=lambda: (),
         owner=lambda _: "ann",
     )
