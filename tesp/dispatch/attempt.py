@@ -119,7 +119,8 @@ class AttemptRun:
         """From wherever the attempt stands to the outputs sent out."""
         if self._record.phase is Phase.STAGING:
             await self._stage()
-        job, carriage = self._job(), self._carriage_of(self._job())
+        job = self._job()
+        carriage = self._carriage_of(job)
         plan = self._plan()
         if self._record.phase is Phase.SUBMITTING:
             instructed = await carriage.instructed(plan, self._layout)

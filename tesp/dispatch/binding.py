@@ -1,16 +1,16 @@
 """What a task sees of shared roots: made ready before it starts, told apart from what has to be
 moved when it has ended."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from tesp.dispatch.layout import Layout
 from tesp.dispatch.places import Bound
-from tesp.errors import StagingError
 from tesp.runner.plan import Plan
 from tesp.staging import FileType, Stream, Upload, Workspace
 from tesp.staging.shared import SharedFiles
 from tesp.staging.storages import Storages
+from tesp.staging.transfer import naming
 
 
 async def bring_in_place(
@@ -19,14 +19,14 @@ async def bring_in_place(
     """Make directories, links and mount points; the type of each input, by its field."""
     types: dict[str, FileType] = {}
     for bound in layout.places:
-        with _naming(bound.field):
+        with naming(bound.field):
             if bound.made:
                 await shared.make_directory(bound.path)
                 continue
             types[bound.field] = await shared.type(bound.path)
             await _make_point(bound, types[bound.field], workspace)
     for link in layout.links:
-        with _naming(link.field):
+        with naming(link.field):
             await shared.link(link.path, link.target)
     return types
 
@@ -42,14 +42,6 @@ async def _make_point(bound: Bound, type: FileType, workspace: Workspace) -> Non
 
 async def _nothing() -> AsyncIterator[bytes]:
     yield b""
-
-
-@contextmanager
-def _naming(field: str) -> Iterator[None]:
-    try:
-        yield
-    except StagingError as error:
-        raise type(error)(f"{field}: {error}") from error
 
 
 async def with_real_sources(shared: SharedFiles, plan: Plan) -> Plan:

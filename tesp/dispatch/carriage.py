@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from tesp.dispatch.binding import JobFiles, bring_in_place, resting
@@ -21,7 +21,7 @@ from tesp.store import TransferStore
 class Brought:
     """The inputs are there, or will be: their types by field, the bytes moved so far."""
 
-    types: Mapping[str, FileType] = field(default_factory=dict)
+    types: Mapping[str, FileType]
     bytes: int | None = None
 
 
