@@ -99,8 +99,7 @@ class Events:
         return b"id: %d\nevent: state\ndata: %s\n\n" % (entry.sequence, self._payload(entry))
 
     def _payload(self, entry: Logged) -> bytes:
-        event = entry.event
-        return tael.encode(tael.message(event, self._prefix, event.correlation, event.hops))
+        return tael.encode(tael.message(entry.event, self._prefix))
 
     async def socket(self, socket: WebSocket) -> None:
         """The same over WebSocket."""

@@ -53,10 +53,10 @@ def bus_projection(settings: Settings) -> Callable[[Event], Message]:
     """What an event is on a broker: Tael's topic and payload, Prodiguer's key and headers."""
     producer = brokers.producer(settings.bus, __version__)
     prefix = settings.bus.prefix
-    return lambda e: prodiguer.message(e, prefix, producer, e.correlation, e.hops)
+    return lambda e: prodiguer.message(e, prefix, producer)
 
 
 def plain_projection(settings: Settings) -> Callable[[Event], Message]:
     """What an event is for who is no broker."""
     prefix = settings.bus.prefix
-    return lambda e: tael.message(e, prefix, e.correlation, e.hops)
+    return lambda e: tael.message(e, prefix)

@@ -107,16 +107,9 @@ def addressed(message: Message, producer: Producer, type_code: str, job: str) ->
     return dataclasses.replace(message, key=key, type=type_code, headers=headers)
 
 
-def message(
-    event: Event,
-    prefix: str,
-    producer: Producer,
-    correlation: str | None = None,
-    hops: int = 0,
-) -> Message:
+def message(event: Event, prefix: str, producer: Producer) -> Message:
     """A task's event with both its projections: Tael's topic and payload, Prodiguer's key."""
-    told = tael.message(event, prefix, correlation, hops)
-    return addressed(told, producer, CODES[event.state], event.task)
+    return addressed(tael.message(event, prefix), producer, CODES[event.state], event.task)
 
 
 def enveloped(message: Message, exchange: str = EXCHANGE) -> Envelope:

@@ -59,8 +59,8 @@ def control_topic(prefix: str, pipeline: str | None) -> str:
     return f"{prefix}/infrastructure/pipelines/{who(pipeline)}/control"
 
 
-def message(event: Event, prefix: str, correlation: str | None = None, hops: int = 0) -> Message:
-    """A task's event as a message; without a correlation id, all events of a task share one."""
+def message(event: Event, prefix: str) -> Message:
+    """A task's event as a message."""
     payload: dict[str, Value] = {
         "task": event.task,
         "state": event.state.value,
@@ -77,8 +77,8 @@ def message(event: Event, prefix: str, correlation: str | None = None, hops: int
         payload=payload,
         id=event.id,
         time=event.time,
-        correlation=correlation or str(uuid.uuid5(_NAMESPACE, event.task)),
-        hops=hops,
+        correlation=event.correlation,
+        hops=event.hops,
     )
 
 
@@ -103,7 +103,7 @@ def decode(topic: str, body: bytes, arrived: float) -> Message:
     made = str(uuid.uuid5(_NAMESPACE, f"{topic}\0{body.hex()}"))
     known = _identifier(payload, _ID) or made
     correlation = _identifier(payload, _CORRELATION) or known
-    hops = _hops(payload.pop(_HOPS, 0))
+    hops = hops_of(payload.pop(_HOPS, 0))
     time = _time(payload, arrived)
     return Message(filters.checked_topic(topic), payload, known, time, correlation, hops)
 
@@ -118,11 +118,6 @@ def parsed(body: bytes) -> dict[str, Value]:
         raise MessageRefused("the body is no JSON object")
     _check(payload)
     return payload
-
-
-def hops_of(value: object) -> int:
-    """A count of hops as it came; raises MessageRefused."""
-    return _hops(value)
 
 
 def _sized(body: bytes) -> bytes:
@@ -151,7 +146,8 @@ def _identifier(payload: dict[str, Value], key: str) -> str | None:
     return value
 
 
-def _hops(value: object) -> int:
+def hops_of(value: object) -> int:
+    """A count of hops as it came; raises MessageRefused."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise MessageRefused(f"{_HOPS} is no number of hops")
     return value

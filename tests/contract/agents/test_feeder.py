@@ -220,7 +220,7 @@ async def test_of_two_processes_one_feeds(room: Room) -> None:
 
 async def test_a_bus_is_a_sink(room: Room) -> None:
     bus = MemoryBus("site")
-    sink = BusSink(bus, lambda e: tael.message(e, "tesp", e.correlation, e.hops))
+    sink = BusSink(bus, lambda e: tael.message(e, "tesp"))
     await room.store.begin_cursor("sink:site")
     async with bus.subscribe("tesp/#") as deliveries:
         room.feed(sink)

@@ -223,7 +223,7 @@ async def relayed(store: SqliteStore, bus: MemoryBus, after: int = 0) -> None:
         await store.relay()
         for logged in await store.read(after):
             after, event = logged.sequence, logged.event
-            await bus.publish([tael.message(event, "tesp", event.correlation, event.hops)])
+            await bus.publish([tael.message(event, "tesp")])
         await asyncio.sleep(0.005)
 
 

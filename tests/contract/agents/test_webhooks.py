@@ -32,7 +32,7 @@ SHORT = 0.6  # seconds of a lease
 
 
 def told(event: Event) -> Message:
-    return tael.message(event, "tesp", event.correlation, event.hops)
+    return tael.message(event, "tesp")
 
 
 class Names(AbstractResolver):

@@ -44,15 +44,16 @@ async def first(channel: AbstractChannel, exchange: str, key: str, publish: Any)
     return got
 
 
-def event(name: str, state: State = State.QUEUED) -> Event:
-    return Event("task-1", 1, state, 1594900201.5, "sam", 1, name)
+def event(name: str, state: State = State.QUEUED, correlation: str = "", hops: int = 0) -> Event:
+    moment = 1594900201.5
+    return Event("task-1", 1, state, moment, "sam", 1, name, correlation=correlation, hops=hops)
 
 
 async def test_an_event_has_the_key_the_properties_and_the_headers_of_prodiguer(
     here: Site, rabbitmq: RabbitmqServer
 ) -> None:
     producer = prodiguer.Producer("test", f"u{uuid.uuid4().hex}", "ipsl", "monitoring", "1.2")
-    message = prodiguer.message(event("elan"), "COGUK", producer, "the-cause", 2)
+    message = prodiguer.message(event("elan", correlation="the-cause", hops=2), "COGUK", producer)
     async with here.opened() as bus, bare(rabbitmq) as channel:
         await bus.publish([here.message()])
         binding = f"*.{producer.user}.*.*.0000"
@@ -87,7 +88,7 @@ async def test_an_event_has_the_key_the_properties_and_the_headers_of_prodiguer(
 
 async def test_an_event_comes_whole_and_once_by_topic_and_by_key(here: Site) -> None:
     producer = prodiguer.Producer("test", f"u{uuid.uuid4().hex}")
-    sent = prodiguer.message(event("elan"), here.root, producer, "the-cause", 2)
+    sent = prodiguer.message(event("elan", correlation="the-cause", hops=2), here.root, producer)
     other = prodiguer.message(event("elan", State.COMPLETE), here.root, producer)
     last = here.message("end")
     filters = (f"*.{producer.user}.*.*.0000", f"{here.root}/+/+/elan/control", f"{here.root}/end")

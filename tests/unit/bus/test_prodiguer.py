@@ -19,8 +19,9 @@ PRODUCER = Producer("test", "sam", "ipsl", "monitoring", "1.2")
 TOLD = b'{"status": "started"}'
 
 
-def event(state: State) -> Event:
-    return Event("t-1", 2, state, 1594900201.25, "sam", 1, "elan")
+def event(state: State, correlation: str = "", hops: int = 0) -> Event:
+    moment = 1594900201.25
+    return Event("t-1", 2, state, moment, "sam", 1, "elan", correlation=correlation, hops=hops)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_the_first_key_is_prodiguers_and_on_the_exchange_of_mqtt_the_topic() -> 
 
 @given(st.sampled_from(State), st.integers(0, 9), st.sampled_from(["x-primary", "amq.topic"]))
 def test_what_is_sent_is_what_comes(state: State, hops: int, exchange: str) -> None:
-    sent = prodiguer.message(event(state), "tesp", PRODUCER, "a-cause", hops)
+    sent = prodiguer.message(event(state, correlation="a-cause", hops=hops), "tesp", PRODUCER)
     assert prodiguer.opened(prodiguer.enveloped(sent, exchange), ARRIVED) == sent
 
 

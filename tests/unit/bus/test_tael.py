@@ -68,7 +68,7 @@ def test_every_state_has_a_status() -> None:
 def test_all_events_of_a_task_share_one_correlation_unless_they_have_a_cause() -> None:
     one, other = tael.message(event(State.RUNNING), "p"), tael.message(event(State.COMPLETE), "p")
     assert one.correlation == other.correlation
-    caused = tael.message(event(State.RUNNING), "p", "cause", 4)
+    caused = tael.message(event(State.RUNNING, correlation="cause", hops=4), "p")
     assert (caused.correlation, caused.hops) == ("cause", 4)
 
 
