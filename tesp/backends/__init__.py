@@ -42,11 +42,13 @@ class Ended:
     """The job is over: the runner's result, or None with the reason why there is none.
 
     `started` tells that the job may have run, for which it is never run again unasked.
+    `forgotten`: the backend took it and lost it before it started, so that it goes elsewhere.
     """
 
     result: Result | None
     reason: str = ""
     started: bool = True
+    forgotten: bool = False
     tails: Mapping[str, bytes] = field(default_factory=dict)
 
 

@@ -228,6 +228,8 @@ class AttemptRun:
     def _vanished(self, ended: Ended) -> Outcome:
         """The job left no result. What may be preempted, where that happens, was preempted."""
         sentence = ended.reason
+        if ended.forgotten:
+            return Outcome(Transition.REQUEUE, sentence)
         if not ended.started:
             return Outcome(Transition.SYSTEM_FAILED, sentence)
         sentence += " It may have run, so it is only run again where retries were asked for."

@@ -20,7 +20,7 @@ class Watchdog:
     If that was without `dismiss`, it removes what the attempt left.
     """
 
-    def __init__(self, clean: Callable[[], None]) -> None:
+    def __init__(self, clean: Callable[[], object]) -> None:
         heard, self._pipe = os.pipe()
         if not detached(heard):
             os.close(heard)
@@ -47,19 +47,20 @@ def needs_watchdog(plan: Plan) -> bool:
     return plan.runtime.kind != "sandbox" or limited
 
 
-def remove(plan: Plan) -> None:
-    """End and remove whatever runs for an attempt. It may be called again."""
+def remove(plan: Plan) -> bool:
+    """End and remove whatever runs for an attempt; whether it is gone. It may be called again."""
     if plan.runtime.kind in ("docker", "podman"):
         from tesp.runner import containers
         from tesp.runner.engine import Engine, environment
 
         program = which(plan.runtime.program)
-        if program is not None:
-            containers.remove(plan, Engine(plan.runtime, program, environment(plan.runtime)))
-    else:
-        from tesp.runner import programs
+        if program is None:
+            return True
+        return containers.remove(plan, Engine(plan.runtime, program, environment(plan.runtime)))
+    from tesp.runner import programs
 
-        programs.remove(plan)
+    programs.remove(plan)
+    return True
 
 
 def make_ours(plan: Plan) -> None:
@@ -146,7 +147,7 @@ def _forget_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _repeat(clean: Callable[[], None]) -> None:
+def _repeat(clean: Callable[[], object]) -> None:
     for seconds in _RETRY_SECONDS:
         time.sleep(seconds)
         clean()

@@ -18,15 +18,19 @@ UNKNOWN_BEAT_SECONDS = 5.0
 
 
 def remove() -> int:
-    """End the runner of this workspace, and whatever it left. It may be called again."""
+    """End the runner of this workspace, and whatever it left; 1 where a container stays. It may
+    be called again."""
     plan = _plan()
     owner = workspace.claimant()
     if owner is not None and not os.path.exists(RESULT_FILE):
         _end(owner, plan)
-    if plan is not None:
-        orphans.remove(plan)
-        orphans.make_ours(plan)
-    return 0
+    if plan is None:
+        return 0
+    gone = orphans.remove(plan)
+    orphans.make_ours(plan)
+    if not gone:
+        print("A container of %s cannot be removed." % plan.handle, file=sys.stderr)
+    return 0 if gone else 1
 
 
 def discard(directories: Sequence[str]) -> int:
@@ -63,10 +67,10 @@ def discarded(directory: str) -> bool:
     except OSError:
         return remove_tree(directory)  # no runner was ever there
     try:
-        remove()
+        gone = remove() == 0
     finally:
         os.chdir(before)
-    return remove_tree(directory)
+    return gone and remove_tree(directory)
 
 
 def _holds(directory: str, below: str) -> bool:

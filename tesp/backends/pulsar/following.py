@@ -219,12 +219,23 @@ class Following:
         patience = self._patience()
         silent = now - self._alive > patience
         final = status is not None and status.state in wire.FINAL
+        if silent and status is not None and status.state == wire.LOST and not self._heartbeat:
+            return await self._forgotten()
         if silent and (final or self._told > self._alive):
             await self._requests.kill(self._job)
             return Ended(None, self._silent(patience), tails=report.tails)
         if not final and (silent or now - max(self._beaten, self._told) > wire.MISSED_SECONDS):
             self._ask_at = now
         return None
+
+    async def _forgotten(self) -> Ended | None:
+        """Killed while it put a job into its queue or took it out, Pulsar lost it."""
+        await self._control.end(self._job, waits=True)
+        look = await self._control.look(self._job)
+        if look.report and (look.report.result or look.report.heartbeat is not None):
+            return None  # it had begun after all, and is looked at again
+        sentence = f"The Pulsar {self._settings.name} has lost the job before its start."
+        return Ended(None, sentence, started=False, forgotten=True)
 
     def _patience(self) -> float:
         seconds = self._silence_seconds

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from functools import partial
 
 from tesp.backends import Capacity, Ended, Job, Seen, package
 from tesp.backends.pulsar import command, wire
@@ -11,7 +12,7 @@ from tesp.backends.pulsar.closing import Closing
 from tesp.backends.pulsar.polling import Polling
 from tesp.backends.pulsar.rest import RestPulsarClient, once
 from tesp.backends.pulsar.small_jobs import SmallJobs
-from tesp.backends.pulsar.watching import Watching
+from tesp.backends.pulsar.watching import Start, Watching
 from tesp.backends.pulsar.wire import Name
 from tesp.backends.pulsar.workspace import PulsarWorkspace
 from tesp.errors import BackendError, BackendRefused
@@ -54,7 +55,7 @@ class RestPulsar:
         self._jobs = SmallJobs(settings, self._client)
         self._closing = Closing(settings.name, self._client, self._jobs)
         self._untouched: set[str] = set()
-        self._submitted: set[str] = set()
+        self._submitted: dict[str, Start] = {}
         self._over: set[str] = set()
         self._broken: set[str] = set()
         self._sweeps: set[asyncio.Task[None]] = set()
@@ -98,11 +99,12 @@ class RestPulsar:
         await self._client.write(name, archive, once(package.with_plan(plan)))
         line = command.run_line(self._settings.python, archive)
         params = wire.submit_params(self._settings, plan.limits)
-        starting = asyncio.create_task(self._start(name, line, params))
+        again = partial(self._start, name, line, params)
+        starting = asyncio.create_task(again())
         self._starting[job.place] = starting
         # Canceled meanwhile, Pulsar would leave it in the queue that it is just putting it into.
         await asyncio.shield(starting)
-        self._submitted.add(job.place)
+        self._submitted[job.place] = again
 
     async def _settled(self, job: Job) -> None:
         """Wait until a start has come through that nobody waits for any more."""
@@ -117,7 +119,8 @@ class RestPulsar:
     async def _archive(self, job: Name) -> str | None:
         """The file to bring the runner in; None where the job was started before.
 
-        A start that was not heard of may yet happen: what it reads is never written again.
+        A start that was not heard of may yet happen: what it reads is never written again. And
+        one that is in a queue may have been forgotten there.
         """
         if job.place in self._untouched:
             self._untouched.discard(job.place)
@@ -125,14 +128,14 @@ class RestPulsar:
         status = await self._client.status(job)
         if status and status.gone:
             raise BackendRefused(f"The Pulsar {self.name} has lost the job before its start.")
-        if status and status.state != wire.PREPROCESSING:
+        if status and status.state not in (wire.PREPROCESSING, wire.QUEUED):
             return None
         return f"runner-{secrets.token_hex(4)}.pyz"
 
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
         """Look at a job in its turn; while Pulsar is out of reach, wait for it."""
         clock = asyncio.get_running_loop().time
-        watching = self._watching(Name.at(job.place))
+        watching = self._watching(Name.at(job.place), self._submitted.get(job.place))
         if job.place not in self._submitted:
             watching.suspect()
         async with self._polling.followed():
@@ -146,7 +149,7 @@ class RestPulsar:
                     # Refused, too: the job runs, whatever has become of token and manager.
                     seen = watching.out_of_reach(error, self._settings.give_up_seconds)
                 if isinstance(seen, Ended):
-                    self._submitted.discard(job.place)
+                    self._submitted.pop(job.place, None)
                     if watching.over:
                         self._over.add(job.place)
                     yield await watching.explained(seen)
@@ -160,9 +163,9 @@ class RestPulsar:
         await asyncio.sleep(due - asyncio.get_running_loop().time())
         return due
 
-    def _watching(self, job: Name) -> Watching:
+    def _watching(self, job: Name, again: Start | None) -> Watching:
         silence, polling = self._silence_seconds, self._polling
-        return Watching(self._teller, self._jobs, job, self.name, silence, polling)
+        return Watching(self._teller, self._jobs, job, self.name, silence, polling, again)
 
     async def cancel(self, job: Job) -> None:
         """Ask the runner to end; kill it where it does not; then see that nothing is left."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,8 @@ _HEARTBEAT_SECONDS = 5.0
 _QUIET_SECONDS = 15.0
 _QUEUED_SECONDS = 60.0
 
+Start = Callable[[], Awaitable[None]]
+
 
 class Watching:
     """Looks at one job again and again.
@@ -54,9 +57,12 @@ class Watching:
         name: str,
         silence_seconds: float,
         polling: Polling,
+        again: Start | None = None,
     ) -> None:
-        """`name` is the Pulsar's; `jobs` tell why Pulsar could not start this one."""
+        """`name` is the Pulsar's; `jobs` tell why Pulsar could not start this one; `again` starts
+        it where Pulsar has forgotten it."""
         self._client, self._jobs, self._job, self._name = client, jobs, job, name
+        self._again = again
         self._silence_seconds, self._polling = silence_seconds, polling
         self._clock = asyncio.get_running_loop().time
         self._began = self._alive = self._clock()
@@ -140,6 +146,10 @@ class Watching:
         # It may have begun, and been put back into the queue, between two looks.
         if old and self._is_due("queued", often):
             self._take(await self._read(HEARTBEAT_FILE))
+            if self._heartbeat is None and self._again is not None:
+                # Killed while it put a job into its queue or took it out, Pulsar has forgotten
+                # it, and calls it queued for ever. What it knows it does not start twice.
+                await self._again()
         return self._heartbeat is not None or self._seen.progress != Progress()
 
     def _returned_to_queue(self, status: Status) -> None:

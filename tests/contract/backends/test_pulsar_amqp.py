@@ -146,6 +146,42 @@ async def test_a_job_that_died_while_pulsar_was_away_is_seen_to_be_dead(
     assert not own.remains()
 
 
+async def test_a_job_that_pulsar_was_killed_over_is_told_as_forgotten_and_never_runs(
+    rabbitmq: RabbitmqServer, files_server: FilesServer, gate: Gate
+) -> None:
+    with Room.temporary() as room:
+        pulsar = AmqpPulsarServer.over(room, rabbitmq, beside={"_control": {"type": "unqueued"}})
+        set_workers(pulsar, 0)
+        await asyncio.to_thread(pulsar.kill)
+        await asyncio.to_thread(pulsar.started)
+        control = pulsar.manager + "_control"
+        harness = AmqpHarness(pulsar, files_server, SANDBOX, control_manager=control)
+        backend = harness.opened(SILENCE_SECONDS)
+        attempt = await Attempt(harness, backend).start(gate.knock("/ran"))
+        following = asyncio.create_task(attempt.end())
+        line = harness.directory(attempt.job) / "command_line"
+        await until(line.exists, "a job in the queue")
+        await asyncio.to_thread(pulsar.kill)
+        line.unlink()  # as when it is killed over a job that it has just taken out of its queue
+        set_workers(pulsar, 4)
+        await asyncio.to_thread(pulsar.started)
+        ended = await following
+        assert (ended.result, ended.started, ended.forgotten) == (None, False, True)
+        assert "has lost the job before its start" in ended.reason
+        await backend.clean(attempt.job)
+        await backend.close()
+        assert gate.arrived("/ran") == 0
+        assert not attempt.remains()
+
+
+def set_workers(pulsar: AmqpPulsarServer, number: int) -> None:
+    """With its next start it runs so many jobs at once."""
+    file = Path(pulsar.directory) / "app.yml"
+    app = json.loads(file.read_text())
+    app["managers"][pulsar.manager]["num_concurrent_jobs"] = number
+    file.write_text(json.dumps(app))
+
+
 def kill_job(attempt: Attempt) -> None:
     """The whole job goes, as when its node does: script, runner and all."""
     claim = json.loads((attempt.harness.place(attempt.job) / "claim").read_text())

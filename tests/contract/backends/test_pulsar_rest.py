@@ -132,6 +132,34 @@ async def test_a_job_that_died_while_pulsar_was_away_is_seen_to_be_dead(
     assert "running" in ended.reason
 
 
+@pytest.mark.parametrize("forgotten", ["taken out of its queue", "put into its queue"])
+async def test_a_job_that_pulsar_was_killed_over_is_started_again(
+    make_pulsar: MakePulsar, gate: Gate, forgotten: str
+) -> None:
+    """Killed at the wrong moment, Pulsar calls a job queued for ever, and has forgotten it."""
+    takes_none: dict[str, Any] = {"type": "queued_python", "num_concurrent_jobs": 0}
+    pulsar = make_pulsar(managers={"_default_": takes_none}).started()
+    harness = RestHarness(pulsar, SANDBOX)
+    backend = harness.opened()
+    attempt = await Attempt(harness, backend).start(gate.knock("/ran"))
+    following = asyncio.create_task(follow(attempt))
+    job_id = attempt.job.place.rpartition("/")[2]
+    line = harness.directory(attempt.job) / "command_line"
+    active = Path(pulsar.directory) / f"persisted/_default_-active-jobs/{job_id}"
+    await asyncio.to_thread(wait_until, active.exists, "a job in the queue")
+    await asyncio.to_thread(pulsar.kill)
+    (line if forgotten == "taken out of its queue" else active).unlink()
+    pulsar.configure()
+    await asyncio.to_thread(pulsar.started)
+    ended = await following
+    assert ended.result
+    assert ended.result.status == FINISHED
+    assert gate.arrived("/ran") == 1
+    await backend.clean(attempt.job)
+    await backend.close()
+    assert pulsar.jobs() == []
+
+
 def kill_job(attempt: Attempt) -> None:
     """The whole job goes, as when its node does: script, runner and all."""
     claim = json.loads((attempt.harness.place(attempt.job) / "claim").read_text())

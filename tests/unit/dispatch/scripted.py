@@ -14,9 +14,9 @@ from tesp.tes.needs import Needs
 
 
 class ScriptedBackend:
-    """`down` tells why it is out of reach; `submitted` counts the starts of each handle,
-    `checks` how often it was asked,
-    `closed` how often it was let go."""
+    """`down` tells why it is out of reach; `forgets` so many jobs before they start; `submitted`
+    counts the starts of each handle, `checks` how often it was asked, `closed` how often it was
+    let go."""
 
     def __init__(self, name: str, root: Path, slots: int = 100) -> None:
         self.name = name
@@ -25,7 +25,7 @@ class ScriptedBackend:
         self.down: str | None = None
         self.submitted: Counter[str] = Counter()
         self.cleaned: list[str] = []
-        self.checks = self.closed = 0
+        self.checks = self.closed = self.forgets = 0
         self.go_on = asyncio.Event()
         self.go_on.set()
         self._root = root
@@ -59,6 +59,10 @@ class ScriptedBackend:
         self.submitted[job.handle] += 1
 
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
+        if self.forgets:
+            self.forgets -= 1
+            yield Ended(None, "The job was lost.", started=False, forgotten=True)
+            return
         yield Seen(Progress(running=0, started=1.0))
         await self.go_on.wait()
         yield Ended(Result(job.handle, FINISHED, [ExecutorResult(1.0, 2.0, 0)]))

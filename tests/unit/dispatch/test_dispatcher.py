@@ -107,6 +107,17 @@ async def test_what_has_not_started_goes_elsewhere_when_a_backend_fails(
         assert sum(two.submitted[f"{task_id}-1"] for task_id in ids) == 20
 
 
+async def test_what_a_backend_forgot_before_its_start_is_started_again(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    backend = ScriptedBackend("only", tmp_path)
+    backend.forgets = 2
+    async with dispatching(store, backend):
+        (task_id,) = await create(store, 1)
+        await all_are(store, [task_id], State.COMPLETE)
+    assert backend.submitted == {f"{task_id}-1": 3}
+
+
 async def test_a_backend_that_failed_comes_back_by_itself(
     store: SqliteStore, tmp_path: Path
 ) -> None:
