@@ -20,14 +20,23 @@ class Starter:
     async def start(self, place: str) -> Identity | None:
         """Start a runner in a workspace; the process, None where it has ended already."""
         async with self._turn:
+            asking = asyncio.ensure_future(self._started(place))
             try:
-                pid = await self._asked(place)
-            except (OSError, ValueError):
-                # The warm process is gone; a runner that it did start keeps its claim.
-                self._process = None
-                pid = await self._asked_anew(place)
+                pid = await asyncio.shield(asking)
+            except asyncio.CancelledError:
+                # The answer must not wait in the pipe, for the next who asks.
+                await asyncio.wait([asking])
+                raise
         start = start_of(pid)
         return None if start is None else Identity(pid, start, boot_id())
+
+    async def _started(self, place: str) -> int:
+        try:
+            return await self._asked(place)
+        except (OSError, ValueError):
+            # The warm process is gone; a runner that it did start keeps its claim.
+            self._process = None
+            return await self._asked_anew(place)
 
     async def _asked_anew(self, place: str) -> int:
         try:

@@ -1,13 +1,16 @@
 """The local backend: jobs as processes that outlive whoever started them."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tesp.backends.local import LocalBackend
+from tesp.runner.plan import PLAN_FILE
 from tests.contract.backends.harness import SANDBOX, Attempt, LocalHarness, processes_of
 from tests.peers.room import wait_until
 
@@ -31,6 +34,29 @@ async def test_a_warm_process_that_was_killed_is_started_anew(
     os.kill(parent_of_runners(harness.root.parent), signal.SIGKILL)
     attempt = await Attempt(harness, backend).start("echo again")
     assert (await attempt.end()).tails["0.stdout"] == b"again\n"
+
+
+async def test_a_start_that_is_canceled_in_the_middle_mixes_up_no_later_one(
+    harness: LocalHarness, backend: LocalBackend
+) -> None:
+    await (await Attempt(harness, backend).start("true")).end()
+    warm = parent_of_runners(harness.root.parent)
+    first = await Attempt(harness, backend).prepare()
+    os.kill(warm, signal.SIGSTOP)
+    starting = asyncio.create_task(first.submit(first.plan("true")))
+    while not harness.place(first.job).joinpath(PLAN_FILE).exists():
+        await asyncio.sleep(0.01)
+    starting.cancel()
+    os.kill(warm, signal.SIGCONT)
+    with suppress(asyncio.CancelledError):
+        await starting
+    await first.end()
+
+    # Whoever takes the answer to another for his own finds that job dead, and nothing of his.
+    os.kill(warm, signal.SIGSTOP)
+    asyncio.get_running_loop().call_later(0.3, os.kill, warm, signal.SIGCONT)
+    second = await Attempt(harness, backend).start("echo here")
+    assert (await second.end()).tails["0.stdout"] == b"here\n"
 
 
 def parent_of_runners(directory: Path) -> int:
