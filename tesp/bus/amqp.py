@@ -196,7 +196,9 @@ class AmqpBus:
             key = (message.routing_key or "")[:200]
             _log.warning("%s: dropped a message with the key %r: %s", self.name, key, error)
             return None
-        trusted = self._broker.trusted or message.user_id is not None
+        # A dead letter may come with a key that its sender may not write.
+        vouched = message.user_id is not None and "x-death" not in (message.headers or {})
+        trusted = self._broker.trusted or vouched
         return Delivery(told, message.body, trusted=trusted)
 
 
@@ -219,7 +221,7 @@ def _envelope(message: AbstractIncomingMessage) -> Envelope:
 def _keys(message: AbstractIncomingMessage) -> list[str]:
     more = (message.headers or {}).get("CC")
     also = [k for k in more if isinstance(k, str)] if isinstance(more, list) else []
-    return [message.routing_key or "", *also]
+    return list(prodiguer.believed(message.routing_key or "", also))
 
 
 async def _acknowledge(message: AbstractIncomingMessage) -> bool:

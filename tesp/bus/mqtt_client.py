@@ -4,6 +4,7 @@ what the broker thought of a message."""
 import asyncio
 import contextlib
 import logging
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -62,7 +63,8 @@ class Client(aiomqtt.Client):
             broker.port,
             username=broker.username,
             password=broker.secret,
-            identifier=session,
+            # Brokers can tell by its beginning whose client it is.
+            identifier=session or f"{broker.username or 'tesp'}-{secrets.token_hex(8)}",
             keepalive=_KEEPALIVE_SECONDS,
             timeout=_ANSWER_SECONDS,
             queue_type=_Inbox,

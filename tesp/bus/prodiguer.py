@@ -143,7 +143,7 @@ def opened(envelope: Envelope, arrived: float) -> Message:
     """The message in an envelope; raises MessageRefused."""
     headers = dict(envelope.headers)
     key = _prodiguer_key((envelope.key, *envelope.also))
-    topic = str(headers.pop("topic", "") or filters.topic_of(envelope.key))
+    topic = _topic(str(headers.pop("topic", "")), envelope)
     body = _plain(envelope.body, envelope.content_type)
     told = tael.decode(topic, body, float(envelope.timestamp or arrived))
     ours = _text(headers.pop("correlation_id", None))
@@ -170,6 +170,20 @@ def _keys(message: Message, exchange: str) -> list[str]:
         if len(key.encode()) > _LONGEST_KEY_BYTES:
             raise MessageRefused(f"a topic or key has at most 255 bytes on AMQP: {key[:80]}...")
     return keys
+
+
+def believed(key: str, also: Sequence[str]) -> tuple[str, ...]:
+    """The keys of a message that say what it is: its first, which every broker checks against
+    what the sender may write, and beside it only what tesp's own messages have there."""
+    known = _prodiguer_key((key,))
+    return (key, *(k for k in also if known or _prodiguer_key((k,))))
+
+
+def _topic(said: str, envelope: Envelope) -> str:
+    """By the header where a key says the same: a key cannot tell a dot from a slash."""
+    if said and filters.key_of(said) not in (envelope.key, *envelope.also):
+        raise MessageRefused(f"the topic {said[:80]!r} of its headers is in none of its keys")
+    return said or filters.topic_of(envelope.key)
 
 
 def _known(type_code: str) -> str:

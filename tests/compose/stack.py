@@ -129,7 +129,9 @@ def _variables(engine: Engine, room: Path) -> dict[str, str]:
         "TESP_DATA": str(room / "data"),
         "TESP_MTU": MTU,
         "MQTT_PASSWORD": PASSWORD,
+        "MQTT_PIPELINE_PASSWORD": PASSWORD,
         "MQTT_WATCHER_PASSWORD": PASSWORD,
         "PULSAR_TOKEN": PASSWORD,
         "RABBITMQ_PASSWORD": PASSWORD,
+        "RABBITMQ_PULSAR_PASSWORD": f"{PASSWORD}-2",
     }

@@ -60,8 +60,9 @@ def tasks_run_on_a_pulsar_over_amqp(engine: Engine, stack: Stack, transfers: Sta
 
 
 def the_broker_is_guarded(engine: Engine, stack: Stack, transfers: Stack) -> None:
-    """The profile `mqtt`: tesp publishes, a watcher hears it, others do not come in."""
+    """The profile `mqtt`: tesp tells of a task, a watcher hears it, others do not come in."""
     del transfers
+    stack = stack.told(TESP_ENV="docker-mqtt")
     stack.up("mqtt")
     broker = stack.container("mosquitto", "mqtt")
 
@@ -70,11 +71,11 @@ def the_broker_is_guarded(engine: Engine, stack: Stack, transfers: Stack) -> Non
         return engine.cli("exec", broker, *shown).split()
 
     def publish(*identity: str) -> list[str]:
-        message = ("-t", "a/b", "-m", identity[1], "-q", "1", "--retain")
+        message = ("-t", "tesp/b", "-m", identity[1], "-q", "1", "--retain")
         return client("mosquitto_pub", *identity, *message)
 
     def hear(*identity: str) -> list[str]:
-        return client("mosquitto_sub", *identity, "-t", "a/#", "-C", "1", "-W", "5")
+        return client("mosquitto_sub", *identity, "-t", "tesp/b", "-C", "1", "-W", "5")
 
     tesp, watcher = (("-u", name, "-P", PASSWORD) for name in ("tesp", "watcher"))
     assert publish(*tesp) == ["0"]
@@ -83,6 +84,9 @@ def the_broker_is_guarded(engine: Engine, stack: Stack, transfers: Stack) -> Non
     # It is not told that nobody is told.
     publish(*watcher)
     assert hear(*watcher) == ["tesp", "0"]
+    _words_are_counted(engine, stack, "local@compose")
+    log = stack.logs("api", "mqtt")
+    assert "events wait in the log" not in log, log
     stack.down("mqtt")
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -22,7 +23,12 @@ STACK = ROOT / "docker-compose.yaml"
 TRANSFERS = DOCKER / "dts" / "docker-compose.yaml"
 PROFILES = ("", "pulsar", "amqp", "mqtt", "dev")
 SETTINGS = DOCKER / "tesp" / "settings.toml"
-SECRETS = {"PULSAR_TOKEN": "a-token", "RABBITMQ_PASSWORD": "a-password"}
+SECRETS = {
+    "PULSAR_TOKEN": "a-token",
+    "RABBITMQ_PASSWORD": "a-password",
+    "RABBITMQ_PULSAR_PASSWORD": "of-pulsar",
+    "MQTT_PASSWORD": "of-mqtt",
+}
 SERVICES = {
     "": {"api", "mongodb"},
     "pulsar": {"pulsar"},
@@ -182,8 +188,52 @@ def test_the_sections_of_pulsars_fit_their_services(
     (amqp,) = section("docker-amqp", monkeypatch).pulsars
     told = services["pulsar-amqp"]["environment"]
     assert amqp.amqp_url is not None
-    assert amqp.amqp_url.get_secret_value() == told["PULSAR_CONFIG_OVERRIDE_MESSAGE_QUEUE_URL"]
+    ours, theirs = (
+        urlsplit(url)
+        for url in (
+            amqp.amqp_url.get_secret_value(),
+            told["PULSAR_CONFIG_OVERRIDE_MESSAGE_QUEUE_URL"],
+        )
+    )
+    assert (ours.username, ours.password) == ("tesp", "a-password")
+    assert (theirs.username, theirs.password) == ("pulsar", "of-pulsar")
+    assert (ours.hostname, ours.port, ours.path) == (theirs.hostname, theirs.port, theirs.path)
     assert section("docker", monkeypatch).pulsars == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "variable"),
+    [
+        ("docker-amqp", "rabbitmq", "RABBITMQ_PASSWORD"),
+        ("docker-mqtt", "mosquitto", "MQTT_PASSWORD"),
+    ],
+)
+def test_the_sections_of_brokers_fit_their_services(
+    services: dict[str, Service],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    service: str,
+    variable: str,
+) -> None:
+    (broker,) = section(name, monkeypatch).bus.brokers
+    assert (broker.host, broker.username) == (service, "tesp")
+    assert broker.secret == services[service]["environment"][variable] == SECRETS[variable]
+    assert services["api"]["environment"][variable] == SECRETS[variable]
+
+
+def test_rabbitmq_is_published_with_passwords_of_ones_own_alone() -> None:
+    argv = [*compose(), "-f", STACK, "-f", DOCKER / "rabbitmq" / "published.yaml"]
+    own = {key: SECRETS[key] for key in ("RABBITMQ_PASSWORD", "RABBITMQ_PULSAR_PASSWORD")}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    for given, code in (({}, 1), (own, 0)):
+        done = subprocess.run(
+            [*argv, "--env-file", ROOT / ".env.example", "--profile", "amqp", "config"],
+            env={**kept, **given},
+            capture_output=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert bool(done.returncode) == bool(code), done.stderr
 
 
 def test_the_storage_that_can_be_switched_on_is_that_of_the_separate_stack(

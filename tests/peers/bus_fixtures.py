@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.peers.guarded_brokers import GuardedMosquitto, GuardedRabbitmq
 from tests.peers.mosquitto import MosquittoServer
 from tests.peers.room import Room, SharedPeers
 
@@ -20,6 +21,18 @@ def own_mosquitto() -> Iterator[MosquittoServer]:
     """A Mosquitto that is this test's alone."""
     with Room.temporary() as room:
         yield MosquittoServer.boot(room)
+
+
+@pytest.fixture(scope="session")
+def guarded_mosquitto(shared_peers: SharedPeers) -> GuardedMosquitto:
+    """Mosquitto as docker/ has it."""
+    return shared_peers.get("guarded-mosquitto", GuardedMosquitto)
+
+
+@pytest.fixture(scope="session")
+def guarded_rabbitmq(shared_peers: SharedPeers) -> GuardedRabbitmq:
+    """RabbitMQ as docker/ has it."""
+    return shared_peers.get("guarded-rabbitmq", GuardedRabbitmq)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ class RabbitmqServer:
         # The daemon of names that it would start otherwise would outlive it.
         names = ["/usr/bin/epmd", "-port", str(self.names_port), "-address", "127.0.0.1"]
         self._room.start("epmd", names)
-        self._room.start("rabbitmq", [_program()], self._environment())
+        self._room.start("rabbitmq", self._command(), self._environment())
         self._room.wait_until(lambda: answers(self.port), "RabbitMQ answers")
         self._room.wait_until(lambda: answers(self.mqtt_port), "its MQTT plugin answers")
 
@@ -138,6 +138,9 @@ class RabbitmqServer:
     def _is_ours(self, process: Path) -> bool:
         return f"HOME={self.directory}\0".encode() in process.joinpath("environ").read_bytes()
 
+    def _command(self) -> list[str | Path]:
+        return [program()]
+
     def _environment(self) -> dict[str, str]:
         directory = self.directory
         return {
@@ -177,7 +180,7 @@ def _definitions() -> dict[str, list[dict[str, str]]]:
     return {"vhosts": [{"name": "/"}], "users": users, "permissions": rights}
 
 
-def _program() -> Path:
+def program() -> Path:
     """Debian's wrapper insists on a user and on directories of its own; this is what it starts."""
     found = sorted(_INSTALLED.glob("rabbitmq_server-*/sbin/rabbitmq-server"))
     if not found:

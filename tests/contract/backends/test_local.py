@@ -44,7 +44,7 @@ async def test_a_start_that_is_canceled_in_the_middle_mixes_up_no_later_one(
     first = await Attempt(harness, backend).prepare()
     os.kill(warm, signal.SIGSTOP)
     starting = asyncio.create_task(first.submit(first.plan("true")))
-    while not harness.place(first.job).joinpath(PLAN_FILE).exists():
+    while not harness.place(first.job).joinpath(PLAN_FILE).exists():  # noqa: ASYNC110 - a file
         await asyncio.sleep(0.01)
     starting.cancel()
     os.kill(warm, signal.SIGCONT)
