@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import aio_pika
 import paho.mqtt.client as paho
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.peers.room import answers, wait_until
@@ -42,20 +42,20 @@ class Collected:
 
 
 class AmqpSubscriber(Collected):
-    """Takes what comes to a durable queue, which is bound to an exchange by a key."""
+    """Takes what comes to a durable queue, which is bound to the exchange by some keys."""
 
-    def __init__(self, url: str, queue: str, exchange: str = "x-primary", key: str = "#") -> None:
+    def __init__(self, url: str, queue: str, *keys: str) -> None:
         super().__init__()
-        self._url, self._queue, self._exchange, self._key = url, queue, exchange, key
+        self._url, self._queue, self._keys = url, queue, keys or ("#",)
         self._ended = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
 
     @classmethod
     @contextlib.contextmanager
-    def listening(cls, url: str, queue: str, **more: str) -> Iterator[Self]:
+    def listening(cls, url: str, queue: str, *keys: str) -> Iterator[Self]:
         """Listen from now on; entered when the queue is there and bound."""
-        subscriber = cls(url, queue, **more)
+        subscriber = cls(url, queue, *keys)
         subscriber._thread.start()
         try:
             assert subscriber._ready.wait(30)
@@ -75,9 +75,14 @@ class AmqpSubscriber(Collected):
 
     async def _take(self, connection: aio_pika.abc.AbstractConnection) -> None:
         channel = await connection.channel()
-        exchange = await channel.declare_exchange(self._exchange, "topic", durable=True)
+        try:
+            async with connection.channel() as looking:
+                await looking.get_exchange("x-primary", ensure=True)
+        except ChannelNotFoundEntity:
+            await channel.declare_exchange("x-primary", "topic", durable=True)
         queue = await channel.declare_queue(self._queue, durable=True)
-        await queue.bind(exchange, self._key)
+        for key in self._keys:
+            await queue.bind("x-primary", key)
         lost = asyncio.Event()
         for closing in (connection.close_callbacks, channel.close_callbacks):
             closing.add(lambda *_: lost.set())
