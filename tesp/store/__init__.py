@@ -1,4 +1,4 @@
-"""The store: tasks, leases, transfers, events, cursors. Each store implements all contracts.
+"""The store: tasks, leases, transfers, events, cursors, figures. Each store implements all contracts.
 
 Every write is guarded: by the state that it expects (the table in tesp.tes.states), and for
 workers by the epoch of their lease. State, event and everything else of one write are stored
@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from tesp.store.figures import FigureStore as FigureStore
+from tesp.store.figures import Reading as Reading
+from tesp.store.figures import Standing as Standing
 from tesp.store.holding import HoldStore
 from tesp.store.log import CursorStore as CursorStore
 from tesp.store.log import EventLog as EventLog
@@ -328,7 +331,7 @@ class WorkerStore(LeaseStore, TransferStore, Protocol):
     """All that a worker needs."""
 
 
-class Store(TaskStore, WorkerStore, EventStore, CursorStore, Protocol):
+class Store(TaskStore, WorkerStore, EventStore, CursorStore, FigureStore, Protocol):
     """All of them, and the end."""
 
     async def close(self) -> None:

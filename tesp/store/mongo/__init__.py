@@ -19,14 +19,16 @@ from tesp.store import (
     Logged,
     NewTask,
     Page,
+    Reading,
     Renewal,
+    Standing,
     TaskQuery,
     Written,
 )
-from tesp.store.mongo import attempts, events, leases, pages, queues, tasks, transfers
+from tesp.store.mongo import attempts, events, figures, leases, pages, queues, tasks, transfers
 from tesp.store.mongo.connection import Collections, Errands, connect
 from tesp.store.mongo.news import News
-from tesp.tes.states import INITIAL
+from tesp.tes.states import INITIAL, State
 from tesp.tes.views import TaskText, View
 
 _AT_ONCE = 16  # creations of `create_many` under way
@@ -201,3 +203,19 @@ class MongoStore:
     async def forget_cursors(self, untouched_since: float) -> int:
         """Drop the cursors that are nobody's."""
         return await self._errands.run(events.forget_cursors(self._db, untouched_since))
+
+    async def counts(self) -> Mapping[State, int]:
+        """How many tasks are in each state."""
+        return await self._errands.run(figures.counts(self._db))
+
+    async def standings(self) -> Sequence[Standing]:
+        """How far every reader of the log has come."""
+        return await self._errands.run(figures.standings(self._db))
+
+    async def note_reading(self, name: str, text: str) -> None:
+        """Keep what was measured."""
+        await self._errands.run(figures.note(self._db, name, text))
+
+    async def readings(self) -> Sequence[Reading]:
+        """What was measured last."""
+        return await self._errands.run(figures.readings(self._db))

@@ -39,6 +39,7 @@ class Collections:
     log: type[Document]
     secrets: type[Document]
     cursors: type[Document]
+    readings: type[Document]
 
 
 def raw(document: type[Document]) -> Raw:
@@ -94,6 +95,7 @@ async def _bind(client: AsyncMongoClient[dict[str, Any]], name: str) -> Collecti
         documents.LogShape,
         documents.SecretShape,
         documents.CursorShape,
+        documents.ReadingShape,
     )
     models = [documents.bound(shape) for shape in shapes]
     await init_beanie(database=database, document_models=models)

@@ -222,9 +222,21 @@ class CursorShape(_Shape):
     id: str
     sequence: int
     touched: int
+    moved: int | None = None
 
     class Settings:
         name = "cursors"
+
+
+class ReadingShape(_Shape):
+    """What was measured last of one thing."""
+
+    id: str
+    text: str
+    time: int
+
+    class Settings:
+        name = "readings"
 
 
 class LogShape(_Shape):

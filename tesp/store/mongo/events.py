@@ -16,7 +16,7 @@ from tesp.events import Event
 from tesp.store import Logged
 from tesp.store.mongo.connection import Collections, raw
 from tesp.store.mongo.documents import StoredEvent
-from tesp.store.mongo.expressions import NOW, Stage, milliseconds
+from tesp.store.mongo.expressions import NOW, Expression, Stage, milliseconds
 from tesp.store.mongo.projections import Dated, Entry, History, Last, TaskId
 
 _DUPLICATE = 11000
@@ -179,7 +179,7 @@ async def begin_cursor(db: Collections, name: str) -> int:
 
 async def move_cursor(db: Collections, name: str, sequence: int) -> None:
     """A reader has come that far."""
-    await _put_cursor(db, name, {"$max": ["$sequence", sequence]})
+    await _put_cursor(db, name, {"$max": ["$sequence", sequence]}, moved=NOW)
 
 
 async def forget_cursors(db: Collections, untouched_since: float) -> int:
@@ -188,8 +188,8 @@ async def forget_cursors(db: Collections, untouched_since: float) -> int:
     return (await raw(db.cursors).delete_many(untouched)).deleted_count
 
 
-async def _put_cursor(db: Collections, name: str, sequence: dict[str, Any]) -> None:
-    update = [{"$set": {"sequence": sequence, "touched": NOW}}]
+async def _put_cursor(db: Collections, name: str, sequence: Expression, **more: Expression) -> None:
+    update = [{"$set": {"sequence": sequence, "touched": NOW, **more}}]
     try:
         await raw(db.cursors).update_one({"_id": name}, update, upsert=True)
     except DuplicateKeyError:  # another's upsert was faster

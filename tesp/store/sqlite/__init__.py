@@ -24,17 +24,19 @@ from tesp.store import (
     Logged,
     NewTask,
     Page,
+    Reading,
     Renewal,
+    Standing,
     TaskQuery,
     Written,
 )
-from tesp.store.sqlite import events, leases, pages, queues, tasks, transfers
+from tesp.store.sqlite import events, figures, leases, pages, queues, tasks, transfers
 from tesp.store.sqlite.ownership import MOUNTS, Ownership, refuse_network
 from tesp.store.sqlite.readers import Readers
 from tesp.store.sqlite.schema import open_writer
 from tesp.store.sqlite.writer import Done, Writer
 from tesp.store.wakeups import Wakeups
-from tesp.tes.states import INITIAL
+from tesp.tes.states import INITIAL, State
 from tesp.tes.views import TaskText, View
 
 T = TypeVar("T")
@@ -271,6 +273,27 @@ class SqliteStore:
     async def forget_cursors(self, untouched_since: float) -> int:
         """Drop the cursors that are nobody's."""
         return await self._writer.run(lambda db: Done(events.forget_cursors(db, untouched_since)))
+
+    async def counts(self) -> Mapping[State, int]:
+        """How many tasks are in each state."""
+        return await self._readers.run(figures.counts)
+
+    async def standings(self) -> Sequence[Standing]:
+        """How far every reader of the log has come."""
+        return await self._readers.run(figures.standings)
+
+    async def note_reading(self, name: str, text: str) -> None:
+        """Keep what was measured."""
+
+        def work(db: sqlite3.Connection) -> Done[None]:
+            figures.note(db, name, text, self._clock())
+            return Done(None)
+
+        await self._writer.run(work)
+
+    async def readings(self) -> Sequence[Reading]:
+        """What was measured last."""
+        return await self._readers.run(figures.readings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,9 @@ _BEGIN_CURSOR = (
     " ON CONFLICT (name) DO UPDATE SET touched = excluded.touched"
 )
 _MOVE_CURSOR = (
-    "INSERT INTO cursors (name, sequence, touched) VALUES (?, ?, ?) ON CONFLICT (name)"
-    " DO UPDATE SET sequence = max(sequence, excluded.sequence), touched = excluded.touched"
+    "INSERT INTO cursors (name, sequence, touched, moved) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET sequence = max(sequence, excluded.sequence),"
+    " touched = excluded.touched, moved = excluded.moved"
 )
 _FORGET_CURSORS = "DELETE FROM cursors WHERE touched < ?"
 _FORGOTTEN_AT_ONCE = 1000
@@ -116,7 +117,7 @@ def begin_cursor(db: sqlite3.Connection, name: str, now: float) -> int:
 
 def move_cursor(db: sqlite3.Connection, name: str, sequence: int, now: float) -> None:
     """A reader has come that far."""
-    db.execute(_MOVE_CURSOR, (name, sequence, now))
+    db.execute(_MOVE_CURSOR, (name, sequence, now, now))
 
 
 def forget_cursors(db: sqlite3.Connection, untouched_since: float) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tesp.errors import StoreError
 
-SCHEMA = 3
+SCHEMA = 4
 _APPLICATION = 0x74657370  # "tesp": tells our files from other people's
 
 _TABLES = """
@@ -139,6 +139,17 @@ CREATE TABLE cursors (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX cursors_by_sequence ON cursors (sequence);
 CREATE INDEX cursors_by_touch ON cursors (touched);
+""",
+    # A cursor is touched more often than it moves.
+    4: """
+ALTER TABLE cursors ADD COLUMN moved REAL;
+
+CREATE TABLE readings (
+    name TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    time REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX readings_by_time ON readings (time);
 """,
 }
 

@@ -11,17 +11,20 @@ from types import ModuleType
 import pytest
 
 from tesp.store import TaskQuery
-from tesp.store.sqlite import events, leases, pages, queues, tasks, transfers
+from tesp.store.sqlite import events, figures, leases, pages, queues, tasks, transfers
 from tesp.store.sqlite.schema import open_writer
 from tesp.tes.states import State
 from tesp.tes.views import View
 
-MODULES = [events, leases, pages, queues, tasks, transfers]
+MODULES = [events, figures, leases, pages, queues, tasks, transfers]
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 # At the opening, and only there, every lease is meant; and whose leases have run out is asked of
-# all that run now, once in a long while.
-WHOLE_TABLE = {leases._VOID_LEASES, leases._VOID_HOLDS, leases._STRANDED}
+# all that run now, once in a long while. Sinks, and brokers to measure, are a handful.
+WHOLE_TABLE = {
+    *(leases._VOID_LEASES, leases._VOID_HOLDS, leases._STRANDED),
+    *(figures._STANDINGS, figures._READINGS),
+}
 
 
 @pytest.fixture
