@@ -12,6 +12,7 @@ from tesp.api.batches import Batches
 from tesp.api.dialects import Dialect, dialects
 from tesp.api.document import complete
 from tesp.api.events import Events
+from tesp.api.figures import Figures
 from tesp.api.files import Files
 from tesp.api.pages import page_routes
 from tesp.api.parts import Parts
@@ -52,6 +53,8 @@ def build_api(parts: Parts) -> FastAPI:
     if parts.files:
         api.router.routes.extend(Files(parts.files).routes())
     api.router.routes.extend(Events(parts, waiting.over).routes())
+    if parts.figures:
+        api.router.routes.extend(Figures(parts.figures).routes())
     api.router.routes.append(Route("/healthz", Resource(GET=service.health)))
     api.router.routes.extend(page_routes())
     problems.install(api)

@@ -37,6 +37,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         **batch_paths(current.prefix),
         **event_paths(),
         "/healthz": {"get": _health()},
+        "/metrics": {"get": _metrics()},
+        "/queues": {"get": _queues()},
         **document.get("paths", {}),
     }
     components = document.setdefault("components", {})
@@ -70,6 +72,18 @@ def _legacy_service_info() -> Schema:
 
 def _health() -> Schema:
     described = operation("GetHealth", "Whether the process answers", reference("Health"))
+    return {**described, "tags": ["Operations"]}
+
+
+def _metrics() -> Schema:
+    described = operation("GetMetrics", "Figures for Prometheus", {"type": "string"}, 503)
+    described["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    return {**described, "tags": ["Operations"]}
+
+
+def _queues() -> Schema:
+    summary = "What waits for sinks and in brokers' queues, and who takes it"
+    described = operation("GetQueues", summary, reference("QueueReport"), 503)
     return {**described, "tags": ["Operations"]}
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from tesp.settings import ServerSettings
 from tesp.staging.keys import Keys
 from tesp.staging.storages import Storages
-from tesp.store import EventLog, TaskStore, TransferStore
+from tesp.store import EventLog, FigureStore, TaskStore, TransferStore
 from tesp.store.admission import Admission
 from tesp.store.following import LogNews
 
@@ -31,7 +31,7 @@ class Parts:
 
     `admission` judges new tasks; `storage` gives the URL prefixes to advertise; `owner` names who
     makes a request, which is always the same name while requests are not authenticated. Without
-    `files` no files are moved.
+    `files` no files are moved, without `figures` none are told.
     `news` wakes those who follow the log; `topic_prefix` begins the topics of messages.
     """
 
@@ -42,5 +42,6 @@ class Parts:
     storage: Callable[[], Sequence[str]]
     owner: Callable[[Request], str]
     files: FileParts | None = None
+    figures: FigureStore | None = None
     news: LogNews | None = None
     topic_prefix: str = "tesp"

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
+from tesp.api.figures import QueueReport
 from tesp.api.service import LegacyServiceInfo, ServiceInfo
 from tesp.tes.models import CreatedTask, Task, TaskList
 from tesp.tes.states import State
@@ -75,6 +76,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     LegacyServiceInfo,
     ProblemDetails,
     Health,
+    QueueReport,
 )
 # What pydantic leaves untranslated where a validator stands before the bound.
 _BOUNDS = {"ge": "minimum", "le": "maximum"}

@@ -16,6 +16,7 @@ from tesp.agents.listening import Listener
 from tesp.api import FileParts, Parts, build_api
 from tesp.app.backends import offers_of, open_lanes
 from tesp.app.entrances import delivery_of, entering, webhook_routes
+from tesp.app.gauges import gauges
 from tesp.app.listeners import listeners_of, listening
 from tesp.app.server import Ready, Server
 from tesp.app.sinks import Held, feeders
@@ -121,6 +122,7 @@ class _BusSide:
             *feeders(self.settings, self.held, [] if inner else self.buses, stack),
             *listening(self.settings, self.held, self.listeners, self.buses),
             *entering(self.settings, self.held, self.deliver),
+            *gauges(self.settings, self.held, self.listeners),
         ]
 
 
@@ -186,6 +188,7 @@ def parts_of(
     return Parts(
         store=held.store,
         log=held.store,
+        figures=held.store,
         settings=settings.server,
         admission=admission,
         storage=storages.locations,

@@ -46,18 +46,25 @@ async def opened(broker: BrokerSettings, unacknowledged: int = 0) -> AsyncIterat
 
     `unacknowledged` is how many messages the broker may send ahead of their acknowledgement.
     """
-    with translated(broker):
-        async with asyncio.timeout(ANSWER_SECONDS):
-            connection = await _connect(broker)
-    try:
+    async with connection(broker) as there:
         with translated(broker):
             async with asyncio.timeout(ANSWER_SECONDS):
-                whole = await _equipped(connection, broker.exchange, unacknowledged)
+                whole = await _equipped(there, broker.exchange, unacknowledged)
         yield whole
+
+
+@asynccontextmanager
+async def connection(broker: BrokerSettings) -> AsyncIterator[AbstractConnection]:
+    """A connection and no more; raises BusUnavailable or BusRefused."""
+    with translated(broker):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            there = await _connect(broker)
+    try:
+        yield there
     finally:
         with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(ANSWER_SECONDS):
-                await connection.close()
+                await there.close()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from tesp.cli.address import Credentials
+from tesp.cli.address import PREFIX, Credentials
 from tesp.cli.pauses import FIRST_SECONDS, Pauses
 from tesp.errors import (
     Conflict,
@@ -125,8 +125,12 @@ class Service:
         """Ask to end a task; one that has ended already stays as it is."""
         self._send("POST", f"/tasks/{quote(task_id, safe='')}:cancel")
 
-    def _send(self, method: str, path: str, **request: Any) -> Document:
-        response = self._answer(method, self._api + path, request)
+    def queues(self) -> Document:
+        """What waits for sinks and in brokers' queues."""
+        return self._send("GET", "/queues", base=self._api.removesuffix(PREFIX))
+
+    def _send(self, method: str, path: str, base: str | None = None, **request: Any) -> Document:
+        response = self._answer(method, (self._api if base is None else base) + path, request)
         self._answered = True
         self.waits |= "tesp-wait" in response.headers
         if response.is_error:

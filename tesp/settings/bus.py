@@ -36,6 +36,10 @@ class BrokerSettings(Section):
         False, description="Its permissions let nobody publish where he may not: all is trusted"
     )
 
+    queues: tuple[str, ...] = Field(
+        (), description="AMQP: queues of others, whose depth and consumers are shown too"
+    )
+
     @field_validator("url")
     @classmethod
     def _is_a_broker(cls, url: str) -> str:
@@ -47,6 +51,8 @@ class BrokerSettings(Section):
             raise ValueError("a password needs a username")
         if self.ca_file and not self.is_encrypted:
             raise ValueError("ca_file is of no use without TLS: say mqtts:// or amqps://")
+        if self.queues and self.scheme.startswith("mqtt"):
+            raise ValueError("queues are of no use over MQTT: only AMQP can be asked for them")
         return self
 
     @property

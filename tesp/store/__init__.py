@@ -1,4 +1,4 @@
-"""The store: tasks, leases, transfers, events, cursors, figures. Each store implements all contracts.
+"""The store: tasks, leases, transfers, events, cursors, figures. Each store has all contracts.
 
 Every write is guarded: by the state that it expects (the table in tesp.tes.states), and for
 workers by the epoch of their lease. State, event and everything else of one write are stored

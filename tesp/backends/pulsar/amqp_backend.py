@@ -217,16 +217,22 @@ def managers_used(settings: PulsarSettings) -> list[str]:
     return list(dict.fromkeys([*wire.managers_of(settings), *control]))
 
 
+def queues_of(settings: PulsarSettings) -> tuple[str, ...]:
+    """The queues of all managers of a Pulsar, each once."""
+    prefix, managers = settings.amqp_key_prefix, managers_used(settings)
+    queues = [messages.queue_name(m, q, prefix) for m in managers for q in messages.QUEUES]
+    return tuple(dict.fromkeys(queues))
+
+
 def broker_of(settings: PulsarSettings, updates: Updates) -> Broker:
     """The broker of a Pulsar, with the queues of all its managers."""
     assert settings.amqp_url, "a Pulsar over AMQP has an amqp_url"
     prefix, managers = settings.amqp_key_prefix, managers_used(settings)
-    queues = [messages.queue_name(m, q, prefix) for m in managers for q in messages.QUEUES]
     listened = [messages.queue_name(m, messages.STATUS_UPDATE, prefix) for m in managers]
     return Broker(
         settings.name,
         settings.amqp_url,
-        dict.fromkeys(queues),
+        queues_of(settings),
         dict.fromkeys(listened),
         updates.take,
         updates.stir,

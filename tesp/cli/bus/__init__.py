@@ -2,7 +2,7 @@
 
 import typer
 
-from tesp.cli.bus import beacon, control, install, listen, send, watch
+from tesp.cli.bus import beacon, control, install, listen, queues, send, watch
 from tesp.cli.bus.flags import TaelCommand
 
 
@@ -16,5 +16,6 @@ def group() -> typer.Typer:
     app.command(name="cancel")(control.cancel_pipeline)
     app.command()(beacon.beacon)
     app.command()(watch.watch)
+    app.command()(queues.queues)
     app.command(name="install-service")(install.install_service)
     return app

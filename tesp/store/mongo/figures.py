@@ -1,7 +1,6 @@
 """Figures about the service, out of the collections."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from tesp.store.figures import Reading, Standing

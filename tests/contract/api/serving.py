@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from tesp.api import FileParts, Parts, build_api
 from tesp.errors import UnsupportedUrl
 from tesp.settings import ServerSettings
-from tesp.store import Change, EventLog, LeaseStore, Store, TaskStore
+from tesp.store import Change, EventLog, FigureStore, LeaseStore, Store, TaskStore
 from tesp.store.admission import Admission
 from tesp.tes.models import ExecutorLog, OutputFileLog, TaskLog
 from tesp.tes.rules import Limits
@@ -37,7 +37,7 @@ _WAYS: Mapping[State, tuple[Transition, ...]] = {
 REACHABLE = (State.QUEUED, State.CANCELED, State.CANCELING, *_WAYS)
 
 
-class Kept(TaskStore, EventLog, Protocol):
+class Kept(TaskStore, EventLog, FigureStore, Protocol):
     """What of a store the API needs."""
 
 
@@ -57,6 +57,7 @@ def api_over(
         Parts(
             store=store,
             log=store,
+            figures=store,
             settings=ServerSettings(**settings),
             admission=Admission(LIMITS, check_url),
             storage=lambda: STORAGE,

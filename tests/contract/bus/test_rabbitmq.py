@@ -12,6 +12,8 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from tesp.bus import prodiguer
+from tesp.bus.amqp_depths import QueueLook
+from tesp.bus.depths import Depth
 from tesp.errors import BusRefused, BusUnavailable, MessageRefused
 from tesp.events import Event
 from tesp.settings import BrokerSettings
@@ -100,6 +102,74 @@ async def test_an_event_comes_whole_and_once_by_topic_and_by_key(here: Site) -> 
         assert came.trusted
         assert await until(some, last) == [last.id]
         assert len(await until(all_, last)) == 3
+
+
+async def published(rabbitmq: RabbitmqServer, key: str, body: bytes, **more: Any) -> None:
+    async with bare(rabbitmq) as channel:
+        exchange = await channel.get_exchange("x-primary")
+        await exchange.publish(aio_pika.Message(body, **more), key, mandatory=False)
+
+
+async def test_a_message_is_on_no_topic_but_that_of_its_first_key(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    # Brokers look at that one alone, when they ask what its sender may write.
+    allowed, order = f"{here.root}.elan.status", f"{here.root}.elan.control"
+    async with here.opened() as bus:
+        await bus.publish([here.message()])
+        wishes = (f"{here.root}/elan/control", f"{here.root}/end")
+        everything = (f"{here.root}/#",)
+        async with bus.subscribe(*wishes) as orders, bus.subscribe(*everything) as all_:
+            more: list[dict[str, Any]] = [
+                {"headers": {"CC": [order]}},
+                {"headers": {"CC": [order], "topic": f"{here.root}/elan/control"}},
+                {"headers": {"topic": f"{here.root}/elan/control"}},
+            ]
+            for one in more:
+                await published(rabbitmq, allowed, b'{"action": "raise"}', **one)
+            last = here.message("end")
+            await bus.publish([last])
+            assert await until(orders, last) == [last.id]
+            topics = [(await anext(all_)).message.topic for _ in range(2)]
+    assert topics == [f"{here.root}/elan/status", f"{here.root}/end"]
+
+
+async def test_nobody_vouches_for_a_dead_letter(here: Site, rabbitmq: RabbitmqServer) -> None:
+    order = f"{here.root}.elan.control"
+    async with here.opened() as bus, bare(rabbitmq) as channel:
+        await bus.publish([here.message()])
+        async with bus.subscribe(f"{here.root}/#") as deliveries:
+            dead = {"x-dead-letter-exchange": "x-primary", "x-dead-letter-routing-key": order}
+            queue = await channel.declare_queue(exclusive=True, arguments=dead)
+            letter = aio_pika.Message(b'{"action": "raise"}', user_id="guest", expiration=0.001)
+            await channel.default_exchange.publish(letter, queue.name)
+            (came,) = await take(deliveries, 1)
+    assert (came.message.topic, came.trusted) == (f"{here.root}/elan/control", False)
+
+
+async def test_it_is_seen_how_full_queues_are_by_whom_they_are_not_for(
+    here: Site, rabbitmq: RabbitmqServer
+) -> None:
+    name = f"full-{uuid.uuid4().hex}"
+    bob = BrokerSettings(
+        name="b", url=f"amqp://127.0.0.1:{rabbitmq.port}", username=NARROW, password=PASSWORD
+    )
+    look = QueueLook(bob)
+    try:
+        async with bare(rabbitmq) as channel:
+            queue = await channel.declare_queue(name, durable=True)
+            for _ in range(3):
+                await channel.default_exchange.publish(aio_pika.Message(b"{}"), name)
+            assert await look.depths([name, f"no-{name}"]) == [Depth(name, 3, 0)]
+            tag = await queue.consume(_ignore)
+            assert [d.consumers for d in await look.depths([name])] == [1]
+            await queue.cancel(tag)
+    finally:
+        await look.close()
+
+
+async def _ignore(_: AbstractIncomingMessage) -> None:
+    pass
 
 
 async def test_a_tael_topic_reaches_mosquitto_sub_at_the_mqtt_plugin_once(
