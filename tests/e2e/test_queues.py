@@ -90,3 +90,23 @@ def test_it_is_seen_what_waits_and_that_nobody_takes_it(
     assert f'tesp_queue_messages{{broker="site",queue="{archive}"}} 3' in metrics
     assert 'tesp_sink_waiting_events{sink="webhook:away"} 4' in metrics
     assert 'tesp_tasks{state="COMPLETE"} 1' in metrics
+
+
+def test_the_queues_of_a_pulsar_are_looked_at_too(
+    start_server: StartServer, rabbitmq: RabbitmqServer
+) -> None:
+    manager = f"m{uuid.uuid4().hex}"
+    pulsar = {"name": "slurm", "amqp_url": rabbitmq.url, "manager": manager}
+    server = start_server(local={"enabled": True}, pulsars=[pulsar])
+
+    def consumers() -> dict[str, int]:
+        (broker,) = httpx.get(f"{server.url}/queues").json()["brokers"] or [{"queues": []}]
+        return {queue["name"]: queue["consumers"] for queue in broker["queues"]}
+
+    # The service listens to updates; no Pulsar listens to what is set up.
+    def known() -> bool:
+        found = consumers()
+        return found.get(f"pulsar_{manager}__status_update") == 1
+
+    wait_until(known, "the queues are measured")
+    assert consumers()[f"pulsar_{manager}__setup"] == 0
