@@ -54,6 +54,11 @@ def status_topic(prefix: str, pipeline: str | None) -> str:
     return f"{prefix}/infrastructure/pipelines/{who(pipeline)}/status"
 
 
+def every_status_topic(prefix: str) -> str:
+    """The filter of what all pipelines tell."""
+    return f"{prefix}/infrastructure/pipelines/+/status"
+
+
 def control_topic(prefix: str, pipeline: str | None) -> str:
     """Where a pipeline is told what to do."""
     return f"{prefix}/infrastructure/pipelines/{who(pipeline)}/control"

@@ -24,6 +24,14 @@ from tesp.settings.service import (
     ServerSettings,
     StoreSettings,
 )
+from tesp.settings.shipped import (
+    LimitSettings,
+    MetricsSettings,
+    PublisherSettings,
+    PublishingRule,
+    TermRule,
+    VocabularySettings,
+)
 from tesp.settings.storage import FileRoot, HostAccess, S3Access, StagingSettings
 from tesp.settings.triggers import ConditionSettings, ControlSettings, TriggerSettings
 from tesp.settings.webhooks import HookSettings, TargetSettings
@@ -43,9 +51,13 @@ __all__ = [
     "HookSettings",
     "HostAccess",
     "IngressSettings",
+    "LimitSettings",
     "LocalSettings",
     "LoggingSettings",
+    "MetricsSettings",
     "OauthSettings",
+    "PublisherSettings",
+    "PublishingRule",
     "PulsarLimits",
     "PulsarSettings",
     "RegistrySettings",
@@ -58,7 +70,9 @@ __all__ = [
     "StagingSettings",
     "StoreSettings",
     "TargetSettings",
+    "TermRule",
     "TriggerSettings",
+    "VocabularySettings",
     "VoeventSettings",
     "WebhookSettings",
     "load",

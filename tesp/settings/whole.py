@@ -20,6 +20,7 @@ from tesp.settings.service import (
     ServerSettings,
     StoreSettings,
 )
+from tesp.settings.shipped import MetricsSettings, PublisherSettings, VocabularySettings
 from tesp.settings.storage import StagingSettings
 from tesp.settings.triggers import ControlSettings, TriggerSettings
 from tesp.settings.webhooks import HookSettings
@@ -48,6 +49,9 @@ class Settings(Section):
     triggers: tuple[TriggerSettings, ...] = ()
     control: ControlSettings = ControlSettings()
     agents: AgentSettings = AgentSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    publisher: PublisherSettings = PublisherSettings()
+    vocabulary: VocabularySettings = VocabularySettings()
     logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")

@@ -99,9 +99,10 @@ def site(
     ca_file: Path | None = None,
     prefix: str | None = None,
     client_id: str | None = None,
+    data: Path | None = None,
 ) -> Site:
     """Out of flags, variables and settings; raises SettingsError."""
-    settings = configured(settings_file)
+    settings = configured(settings_file, data)
     chosen = _of_url(host or _TAELS_OWN) if host else _of_settings(settings, broker)
     changes = {"ca_file": ca_file, "client_id": client_id, **_password(chosen)}
     changed = {**chosen.model_dump(), **{k: v for k, v in changes.items() if v is not None}}
