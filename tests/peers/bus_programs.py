@@ -20,12 +20,14 @@ FINISHED = '{"status": "finished"}'
 class BusProgram:
     """A `tesp bus ...` that runs on; its output and its log are files in `directory`."""
 
+    group = "bus"
+
     def __init__(self, directory: Path, *args: str | Path, **environ: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._out, self._log = directory / "out", directory / "log"
-        with self._out.open("wb") as out, self._log.open("wb") as log:
+        with self._out.open("wb") as out, self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "bus", *args],
+                [PROGRAM, self.group, *args],
                 cwd=directory,
                 env={**os.environ, "HOME": str(directory), **environ},
                 stdin=subprocess.DEVNULL,

@@ -41,7 +41,7 @@ class TespServer:
         self.log = directory / "server.log"
         self._role = role
         self._settings = directory / "settings.toml"
-        self._settings.write_text(f"default = {_toml(settings)}\n")
+        self._settings.write_text(f"default = {toml(settings)}\n")
         self._process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client(base_url=f"{self.url}/ga4gh/tes/v1", timeout=30)
 
@@ -144,10 +144,10 @@ class TespServer:
         return sorted(p.name for p in (self.data / "work").glob("*"))
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
     """A value in TOML; JSON's strings, numbers and booleans are TOML's too."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
+        return "[" + ", ".join(toml(v) for v in value) + "]"
     return json.dumps(str(value) if isinstance(value, Path) else value)
