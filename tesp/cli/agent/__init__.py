@@ -2,11 +2,13 @@
 
 import typer
 
-from tesp.cli.agent import publisher
+from tesp.cli.agent import metrics, publisher, vocabulary
 
 
 def group() -> typer.Typer:
     """All its commands."""
     app = typer.Typer(no_args_is_help=True, help="Run an agent on the bus.")
     app.command()(publisher.publisher)
+    app.command()(metrics.metrics)
+    app.command()(vocabulary.vocabulary)
     return app
