@@ -1,6 +1,7 @@
 """Whether the collector hears anything at all: it says something itself, and listens for it where
 it listens to the nodes. While it cannot hear itself, no node is silent for that."""
 
+import math
 import time
 import uuid
 
@@ -16,7 +17,7 @@ class Hearing:
         self._topic = samples.topic(prefix, who)
         self._gap_seconds = gap_seconds
         self._ours = str(uuid.uuid4())
-        self._last = 0.0
+        self._last = -math.inf
         self._since = 0.0
 
     def beat(self) -> Message:
