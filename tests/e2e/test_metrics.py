@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import sqlite3
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,27 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from tests.contract.bus.harness import Site, site, take
-from tests.peers.agent_programs import AgentProgram, agent, agent_program, payloads
+from tests.contract.bus.harness import Site, take
+from tests.peers.agent_programs import (
+    HOSTILE,
+    AgentProgram,
+    agent,
+    agent_program,
+    documented,
+    payloads,
+)
 from tests.peers.gate import Gate
 from tests.peers.mosquitto import MosquittoServer
 from tests.peers.room import free_port, wait_until
 from tests.peers.server_fixtures import StartServer
 
-HOSTILE = (bytes(range(256)) * 16, b"[" * 10_000, b'{"a":' * 10_000, b"x" * 1_000_000)
 # What no machine of the tests comes to by itself.
 NO_LIMITS = {"disk_percent": 100.0}
-
-
-@pytest.fixture(params=["mosquitto-3.1.1", "rabbitmq-amqp"])
-def there(request: pytest.FixtureRequest) -> Site:
-    return site(
-        request.param,
-        lambda: request.getfixturevalue("mosquitto"),
-        lambda: request.getfixturevalue("rabbitmq"),
-    )
 
 
 class Collector:
@@ -47,7 +45,6 @@ class Collector:
     @contextmanager
     def running(self, listeners: int = 1) -> Iterator[AgentProgram]:
         with agent_program(self.directory, "metrics", "--collect", **self.settings) as program:
-            program.wait_for_log(" listens to ", program.log.count(" listens to ") and listeners)
             program.wait_for_log(" listens to ", listeners)
             wait_until(lambda: self.get("/alarms") is not None, "the collector answers")
             yield program
@@ -218,7 +215,7 @@ def test_a_task_that_runs_too_long_is_told_once_with_its_cause(
                 lambda: collector.hosts().get("node1", {}).get("values", {}).get("tasks") == 1,
                 "the task is counted on its node",
             )
-            wait_until(lambda: mosquitto_told(collector, slow), "it is told")
+            wait_until(lambda: is_told(collector, slow), "it is told")
         with collector.running(2):
             other = server.submit({"name": "other", "executors": [knock]})
             first, second = payloads(listening.lines())
@@ -228,9 +225,8 @@ def test_a_task_that_runs_too_long_is_told_once_with_its_cause(
     assert second["task"] == other
 
 
-def mosquitto_told(collector: Collector, task: str) -> bool:
-    import sqlite3
-
+def is_told(collector: Collector, task: str) -> bool:
+    """Whether it is noted so, and has been said."""
     with contextlib.closing(
         sqlite3.connect(collector.directory / "data/agents/collector.db")
     ) as db:
@@ -262,6 +258,17 @@ def test_what_is_too_old_is_forgotten_and_what_cannot_be_asked_is_said(
 
 def samples_last(collector: Collector, seconds: float) -> list[Any]:
     return list(collector.get(f"/hosts/node1?last={seconds}")["samples"])
+
+
+def test_the_settings_of_the_document_raise_an_alarm_and_tell_of_late_tasks(
+    mosquitto: MosquittoServer, tmp_path: Path, prefix: str
+) -> None:
+    block = tomllib.loads(documented("metrics"))["default"]["metrics"]
+    collector = Collector(tmp_path, mosquitto.url, prefix, **block)
+    with mosquitto.listening(alarms_of(prefix), 1) as listening, collector.running(2):
+        mosquitto.send(status_of(prefix, "node1"), sample(**{"disk_percent:/srv": 90}))
+        (told,) = payloads(listening.lines())
+    assert (told["alarm"], told["status"]) == ("disk_percent:/srv", "raised")
 
 
 def test_two_collectors_of_one_name_are_refused(

@@ -2,23 +2,29 @@
 
 import hashlib
 import json
+import tomllib
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.contract.bus.harness import NETWORK, Site, site
-from tests.peers.agent_programs import AgentProgram, agent, agent_program, payloads
+from tests.contract.bus.harness import Site
+from tests.peers.agent_programs import (
+    HOSTILE,
+    AgentProgram,
+    agent,
+    agent_program,
+    documented,
+    payloads,
+)
 from tests.peers.gate import Gate
 from tests.peers.mosquitto import MosquittoServer
-from tests.peers.rabbitmq import RabbitmqServer
+from tests.peers.room import wait_until
 from tests.peers.s3_server import S3Server
 from tests.peers.server_fixtures import StartServer
 from tests.peers.tesp_server import TespServer
 
-HOSTILE = (bytes(range(256)) * 16, b"[" * 10_000, b'{"a":' * 10_000, b"x" * 1_000_000)
 RULE = {"name": "genomes", "tag": "project", "value": "genomes", "outputs": "*.txt"}
 
 
@@ -45,8 +51,8 @@ def settings(server: TespServer, bus: dict[str, Any], to: str, **more: Any) -> d
     return {"publisher": publisher, "staging": {"files": files}, **data}
 
 
-def ready(program: AgentProgram, count: int = 1) -> None:
-    program.wait_for_log("publisher listens to", count)
+def ready(program: AgentProgram) -> None:
+    program.wait_for_log("publisher listens to")
 
 
 def tree(directory: Path) -> set[str]:
@@ -61,14 +67,6 @@ def files(tmp_path: Path) -> Path:
 @pytest.fixture
 def own_bus(own_mosquitto: MosquittoServer) -> dict[str, Any]:
     return {"brokers": [{"name": "site", "url": own_mosquitto.url}]}
-
-
-@pytest.fixture(params=["mosquitto-3.1.1", "rabbitmq-amqp"])
-def there(request: pytest.FixtureRequest) -> Site:
-    assert request.param in NETWORK
-    mosquitto: Callable[[], MosquittoServer] = lambda: request.getfixturevalue("mosquitto")  # noqa: E731
-    rabbitmq: Callable[[], RabbitmqServer] = lambda: request.getfixturevalue("rabbitmq")  # noqa: E731
-    return site(request.param, mosquitto, rabbitmq)
 
 
 async def test_what_matches_is_copied_listed_and_told_over_both_kinds_of_broker(
@@ -156,7 +154,7 @@ def test_a_message_that_comes_again_and_a_restart_publish_once(
         manifest = files / "published" / "genomes" / first / "manifest.json"
         written = manifest.stat().st_mtime_ns
         with agent_program(tmp_path / "p", "publisher", **own) as program:
-            ready(program, 2)
+            ready(program)
             for number in range(3):
                 own_mosquitto.send(events, json.dumps({**again, "message_id": f"m{number}"}))
             second = server.run(task(files, "a.txt"))["id"]
@@ -203,6 +201,27 @@ def test_a_copy_that_a_kill_interrupts_is_done_again_and_the_done_ones_are_not(
     for one in listed:
         content = gate.bodies[place + one["path"]]
         assert one["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_the_rule_of_the_document_publishes_also_when_the_broker_was_away(
+    start_server: StartServer,
+    own_mosquitto: MosquittoServer,
+    own_bus: dict[str, Any],
+    files: Path,
+    tmp_path: Path,
+) -> None:
+    server = start_server(bus=own_bus)
+    own = settings(server, own_bus, "file:///unused")
+    block = tomllib.loads(documented("publisher", published=files / "published"))
+    own["publisher"]["rules"] = block["default"]["publisher"]["rules"]
+    with agent_program(tmp_path / "p", "publisher", **own) as program:
+        ready(program)
+        own_mosquitto.stop()
+        program.wait_for_log("It is tried again for ever")
+        done = server.run(task(files, "a.txt"))["id"]
+        own_mosquitto.start()
+        wanted = {f"genomes/{done}/out/a.txt", f"genomes/{done}/manifest.json"}
+        wait_until(lambda: tree(files / "published") == wanted, "it is published")
 
 
 def test_objects_are_published_to_s3(

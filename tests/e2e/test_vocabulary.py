@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,22 +12,19 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.bus.harness import Site, site, take
-from tests.peers.agent_programs import AgentProgram, agent, agent_program, payloads
+from tests.contract.bus.harness import Site, take
+from tests.peers.agent_programs import (
+    HOSTILE,
+    AgentProgram,
+    agent,
+    agent_program,
+    documented,
+    payloads,
+)
 from tests.peers.mosquitto import MosquittoServer
 from tests.peers.room import free_port, wait_until
 
-HOSTILE = (bytes(range(256)) * 16, b"[" * 10_000, b'{"a":' * 10_000, b"x" * 1_000_000)
 TERMS = {"project": {"label": "Projects", "terms": [{"name": "genomes", "synonyms": ["genome"]}]}}
-
-
-@pytest.fixture(params=["mosquitto-3.1.1", "rabbitmq-amqp"])
-def there(request: pytest.FixtureRequest) -> Site:
-    return site(
-        request.param,
-        lambda: request.getfixturevalue("mosquitto"),
-        lambda: request.getfixturevalue("rabbitmq"),
-    )
 
 
 class Terms:
@@ -169,6 +167,19 @@ def test_a_file_is_checked_without_a_broker(
     done = agent(tmp_path, "vocabulary", "--check", file, **terms.settings)
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr
+
+
+def test_the_terms_and_the_rule_of_the_document_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "terms").mkdir()
+    (tmp_path / "terms" / "site.toml").write_text(documented("terms"))
+    block = tomllib.loads(documented("vocabulary", terms=tmp_path / "terms"))["default"]
+    file = tmp_path / "messages.json"
+    file.write_text(json.dumps([{"project": one} for one in ("run-7", "genome", "run-x")]))
+    done = agent(tmp_path, "vocabulary", "--check", file, "-t", "tesp/lab/a/status", **block)
+    assert (done.returncode, done.stdout.count("is no term")) == (2, 1), done.stderr
+    assert "[2]: project = 'run-x'" in done.stdout
+    other = agent(tmp_path, "vocabulary", "--check", file, "-t", "elsewhere", **block)
+    assert "there is none that these messages could break" in other.stderr
 
 
 def test_a_rule_about_terms_that_are_not_there_stops_the_start(tmp_path: Path) -> None:

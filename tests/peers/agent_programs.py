@@ -11,9 +11,22 @@ from typing import Any
 from tests.peers.bus_programs import PROGRAM, BusProgram
 from tests.peers.tesp_server import toml
 
+HOSTILE = (bytes(range(256)) * 16, b"[" * 10_000, b'{"a":' * 10_000, b"x" * 1_000_000)
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "agents.md"
+
+
+def documented(mark: str, **places: object) -> str:
+    """The block of the document with this mark; what stands for a place there is a real one."""
+    text = _DOCUMENT.read_text().partition(f"<!-- {mark} -->\n```toml\n")[2].partition("```")[0]
+    assert text, mark
+    for place, real in places.items():
+        assert f"/srv/{place}" in text
+        text = text.replace(f"/srv/{place}", str(real))
+    return text
+
 
 class AgentProgram(BusProgram):
-    """A `tesp agent ...` that runs on; started again it goes on with the same files."""
+    """A `tesp agent ...` that runs on."""
 
     group = "agent"
 

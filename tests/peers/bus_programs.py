@@ -25,7 +25,7 @@ class BusProgram:
     def __init__(self, directory: Path, *args: str | Path, **environ: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._out, self._log = directory / "out", directory / "log"
-        with self._out.open("wb") as out, self._log.open("ab") as log:
+        with self._out.open("wb") as out, self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [PROGRAM, self.group, *args],
                 cwd=directory,

@@ -140,7 +140,8 @@ class Publisher(Agent):
         except (ServiceUnreachable, RequestRefused) as error:
             _log.log(logging.DEBUG if self._is_away else logging.WARNING, "All waits: %s", error)
             self._is_away = True
-            await self._postpone(heard, _AWAY_SECONDS, heard.tries)
+            pause = min(self._settings.retry_seconds, _AWAY_SECONDS)
+            await self._postpone(heard, pause, heard.tries)
         except NotFound as error:
             # Anybody may have said that it is finished.
             _log.warning("%s is not published: %s.", heard.task, error)

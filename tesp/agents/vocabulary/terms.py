@@ -123,7 +123,7 @@ def _document(file: Path) -> Mapping[str, Any]:
         if len(data) > _MOST_FILE_BYTES:
             raise SettingsError(f"this has more than {_MOST_FILE_BYTES} bytes")
         document = tomllib.loads(data.decode()) if file.suffix == ".toml" else orjson.loads(data)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"this cannot be read: {error}") from None
     if not isinstance(document, dict):
         raise SettingsError("this is no table of namespace and collections")
