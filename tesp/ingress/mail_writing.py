@@ -53,9 +53,7 @@ def line(message: Message, producer: str, version: str) -> bytes:
         PRODUCER: str(message.headers.get("producer_id") or producer),
         VERSION: str(message.headers.get("producer_version") or version),
         TIME: datetime.fromtimestamp(message.time, UTC).isoformat(),
-        SIMULATION: _simulation(
-            str(message.headers.get("correlation_id_1") or message.correlation)
-        ),
+        SIMULATION: simulation_of(cause),
         CORRELATION: message.correlation,
         HOPS: message.hops,
         JOB: message.headers.get("correlation_id_2") or message.payload.get("task") or "",

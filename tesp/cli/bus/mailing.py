@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from tesp.cli.bus.site import PASSWORD
-from tesp.cli.bus.spools import sender_to
+from tesp.cli.bus.spools import sender_to, spool_of
 from tesp.cli.configuration import configured
 from tesp.errors import SettingsError
 
@@ -54,11 +54,15 @@ class MailSite:
     relay: "Relay"
     settings: "Settings"
 
-    def sender(self, outlet: "Outlet", directory: Path | None) -> "Sender":
-        """A sender whose messages are not lost where the relay is away."""
+    def spool(self, directory: Path | None) -> Path:
+        """Where messages for this relay wait."""
         server = self.relay.server
         place = f"{server.username or ''}@{server.host}:{server.port}:{self.relay.recipient}"
-        return sender_to(outlet, place, directory)
+        return directory or spool_of(place)
+
+    def sender(self, outlet: "Outlet", directory: Path | None) -> "Sender":
+        """A sender whose messages are not lost where the relay is away."""
+        return sender_to(outlet, self.spool(directory))
 
     def run(self, work: "Callable[[Outlet], Awaitable[None]]") -> None:
         """Do something with the relay."""

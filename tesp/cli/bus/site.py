@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from tesp.cli.bus.spools import sender_to
+from tesp.cli.bus.spools import sender_to, spool_of
 from tesp.cli.configuration import configured
 from tesp.errors import SettingsError
 
@@ -56,10 +56,14 @@ class Site:
         secret = self.settings.control.secret
         return secret.get_secret_value() if secret else None
 
+    def spool(self, directory: Path | None) -> Path:
+        """Where messages for this broker wait."""
+        place = f"{self.broker.username or ''}@{self.broker.host}:{self.broker.port}"
+        return directory or spool_of(place)
+
     def sender(self, outlet: "Outlet", directory: Path | None) -> "Sender":
         """A sender whose messages are not lost where the broker is away."""
-        place = f"{self.broker.username or ''}@{self.broker.host}:{self.broker.port}"
-        return sender_to(outlet, place, directory)
+        return sender_to(outlet, self.spool(directory))
 
     def run(self, work: "Callable[[Bus], Awaitable[None]]") -> None:
         """Do something with the bus, and let go of it."""

@@ -19,12 +19,15 @@ SpoolDir = Annotated[
 ]
 
 
-def sender_to(outlet: "Outlet", place: str, directory: Path | None) -> "Sender":
-    """A sender whose messages are not lost where the outlet is away; they wait in the directory,
-    or in the one of this place."""
+def spool_of(place: str) -> Path:
+    """The directory of what waits for this place."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "tesp" / "spool" / quote(place, safe="@:")
+
+
+def sender_to(outlet: "Outlet", directory: Path) -> "Sender":
+    """A sender whose messages are not lost where the outlet is away: they wait there."""
     from tesp.bus.sender import Sender
     from tesp.bus.spool import Spool
 
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    own = Path(state) / "tesp" / "spool" / quote(place, safe="@:")
-    return Sender(outlet, Spool(directory or own))
+    return Sender(outlet, Spool(directory))

@@ -3,10 +3,10 @@
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import logging
 import smtplib
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Proxy
 
 from tesp.bus import Message, tael
+from tesp.bus.mail_server import MailServer
 from tesp.errors import BusRefused, BusUnavailable, MessageRefused, SettingsError
-from tesp.ingress.mail import Attachment, Reading
+from tesp.ingress.attachments import Attachment, held, holding
+from tesp.ingress.mail import Reading
 from tesp.ingress.mail_sender import MailSender, Relay
 from tesp.ingress.smtp import SmtpIngress
 from tesp.settings import SmtpSettings
@@ -88,6 +90,44 @@ async def test_swaks_sends_a_message_with_an_attachment(taker: Taker, tmp_path: 
     assert one.message.type == "0000"
     assert not one.trusted
     assert tael.decode(one.message.topic, one.raw, 0.0).id == "m-1"
+
+
+_TEXT_PART = """\
+Subject: x
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+
+--b
+
+{line}
+--b
+Content-Type: text/plain
+Content-Disposition: attachment; filename=config.card
+Content-Transfer-Encoding: {encoding}
+
+{text}
+--b--
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "meant"),
+    [
+        ("7bit", "JobName=a\n\nend\n", "JobName=a\n\nend\n"),
+        ("8bit", "JobName=ü\nend", "JobName=ü\nend"),
+        ("quoted-printable", "JobName=\n=3Da\nend=0D=0A", "JobName=a\nend\r\n"),
+        ("base64", "YQpiDQpj", "a\nb\r\nc"),
+    ],
+)
+async def test_a_file_of_any_encoding_is_what_was_sent(
+    taker: Taker, tmp_path: Path, encoding: str, text: str, meant: str
+) -> None:
+    raw = tmp_path / "mail"
+    raw.write_text(_TEXT_PART.format(line=line("m-1", "0000"), encoding=encoding, text=text))
+    async with listening(taker, tmp_path) as ingress:
+        code, said = await swaks(ingress.port, "--data", f"@{raw}")
+    assert code == 0, said
+    assert taker.came[0].message.payload["configuration"] == meant
 
 
 async def test_a_batch_arrives_in_its_order_and_is_counted(taker: Taker, tmp_path: Path) -> None:
@@ -319,50 +359,52 @@ def told(number: int, **more: object) -> Message:
     return Message("tesp/a/status", payload, f"id-{number}", 1000.0 + number, "a cause")
 
 
+def sender_to(port: int, most_bytes: int = 1_000_000, **keys: Any) -> MailSender:
+    server = MailServer("127.0.0.1", port, **keys)
+    return MailSender(Relay(server, "in@tes.example", "node@hpc.example", most_bytes))
+
+
 async def test_our_sender_sends_batches_to_ours(taker: Taker, tmp_path: Path) -> None:
     certificate = Certificate.make(tmp_path)
     keys = {"certificate": certificate.path, "require_tls": True, "users": (_USER,)}
     async with listening(taker, tmp_path, **keys) as ingress:
-        relay = Relay(
-            *("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port),
-            *(_USER["username"], _USER["password"], certificate.client()),
-            most_bytes=20_000,
-        )
-        await MailSender(relay).send([told(number, text="x" * 1000) for number in range(60)])
+        entry = {"security": "starttls", "trust": certificate.client(), **_USER}
+        ours = sender_to(ingress.port, 20_000, **entry)
+        await ours.publish([told(number, text="x" * 1000) for number in range(60)])
         mails = len(await ingress.counts())
-        await MailSender(relay).send([told(3), told(60)])
+        await ours.publish([told(3), told(60)])
     assert [one.message.payload["number"] for one in taker.came] == list(range(61))
     assert mails > 3
     assert {one.message.type for one in taker.came} == {"1100"}
 
 
-async def test_our_sender_sends_an_attachment(taker: Taker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"a\nb\r\nc\rd", b"\xff\x00\r\n", b"", "grüße\n".encode()])
+async def test_a_file_arrives_with_every_byte_and_in_its_place_of_a_batch(
+    taker: Taker, tmp_path: Path, data: bytes
+) -> None:
+    file = Attachment("zpráva.json", data)
+    one = Message("t", {"status": "finished"}, "a file", 0.0, "c", type="7010")
+    one = dataclasses.replace(one, payload=holding(one.payload, "data", file))
     async with listening(taker, tmp_path) as ingress:
-        relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port)
-        one = Message("t", {"status": "finished"}, "id", 0.0, "c", type="7010")
-        await MailSender(relay).send([one], [Attachment("m.json", b"{}")])
-        with pytest.raises(MessageRefused):
-            await MailSender(relay).send([told(1)], [Attachment("m.json", b"{}")])
-    assert taker.came[0].message.payload["data"] == "{}"
+        await sender_to(ingress.port).publish([told(1), one, told(2)])
+        assert len(await ingress.counts()) == 3
+    assert taker.ids == ["id-1", "a file", "id-2"]
+    assert held(taker.came[1].message.payload, "data")[1] == file
+    assert held(taker.came[0].message.payload, "data")[1] is None
 
 
 async def test_our_sender_tells_later_from_never(taker: Taker, tmp_path: Path) -> None:
-    relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", free_port())
     with pytest.raises(BusUnavailable, match="cannot be reached"):
-        await MailSender(relay).send([told(1)])
+        await sender_to(free_port()).publish([told(1)])
     async with listening(taker, tmp_path) as ingress:
-        relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port)
         taker.trouble = BusUnavailable("away")
         with pytest.raises(BusUnavailable, match="451"):
-            await MailSender(relay).send([told(1)])
+            await sender_to(ingress.port).publish([told(1)])
         taker.trouble = MessageRefused("never")
-        with pytest.raises(BusRefused, match="554"):
-            await MailSender(relay).send([told(2)])
-        untrusted = ssl.create_default_context()
+        with pytest.raises(MessageRefused, match="554"):
+            await sender_to(ingress.port).publish([told(2)])
         with pytest.raises(BusRefused):
-            await MailSender(Relay("127.0.0.1", "i@t", "n@h", ingress.port, tls=untrusted)).send(
-                [told(3)]
-            )
+            await sender_to(ingress.port, security="starttls").publish([told(3)])
 
 
 async def test_a_port_that_is_taken_stops_the_start(taker: Taker, tmp_path: Path) -> None:
