@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,12 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     await store.close()
 
 
-async def until(look: Callable[[], object]) -> None:
+async def until(look: Callable[[], object] | Callable[[], Awaitable[object]]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not look():
+    while True:
+        seen = look()
+        if await seen if isinstance(seen, Awaitable) else seen:
+            return
         assert time.monotonic() < deadline, "it never came"
         await asyncio.sleep(0.01)
 
@@ -155,8 +158,7 @@ async def test_a_stop_in_the_middle_of_a_flood_repeats_nothing(site: Site) -> No
     async def noted() -> bool:
         return await site.cursor() == 4  # each is made, then canceled
 
-    while not await noted():
-        await asyncio.sleep(0.01)
+    await until(noted)
     await site.stop()
     await site.rule(second, most=2)
 
