@@ -6,16 +6,15 @@ from contextlib import AsyncExitStack
 from tesp.agents import Sink
 from tesp.agents.notifications import Notifier
 from tesp.agents.notifications.mail import MailNotifier
-from tesp.agents.notifications.sink import NotificationSink
+from tesp.agents.notifications.sink import NotificationSink, NotificationStore
 from tesp.agents.notifications.sms import SmsNotifier
 from tesp.agents.notifications.writing import Writing
 from tesp.bus.mail_server import MailServer
 from tesp.settings import NotificationSettings, Settings
-from tesp.store.log import CursorStore
 
 
 def notification_sinks(
-    settings: Settings, store: CursorStore, stack: AsyncExitStack
+    settings: Settings, store: NotificationStore, stack: AsyncExitStack
 ) -> Sequence[Sink]:
     """The sinks of all rules; what they send over is closed with the stack."""
     notifiers = _notifiers(settings.notifications)

@@ -122,6 +122,8 @@ class RuleSettings(Selection):
 
     name: str = Field(pattern=_NAME)
     states: tuple[State, ...] = Field(ENDED_BADLY, description="none: every change of state")
+    tag: str | None = Field(None, min_length=1, description="Of tasks with this tag")
+    value: str | None = Field(None, description="The tag's; default: any")
     email: tuple[str, ...] = Field((), description="Addresses")
     sms: tuple[str, ...] = Field((), description="Numbers, such as +420123456789")
     most: int = Field(10, ge=1, description="One by one in window_seconds; the rest is summed up")
@@ -142,9 +144,11 @@ class RuleSettings(Selection):
         return tuple(dict.fromkeys(plain))
 
     @model_validator(mode="after")
-    def _goes_somewhere(self) -> "RuleSettings":
+    def _is_whole(self) -> "RuleSettings":
         if not self.email and not self.sms:
             raise ValueError("a rule needs email or sms: the addresses or numbers")
+        if self.value is not None and self.tag is None:
+            raise ValueError("value is that of a tag: set tag, too")
         return self
 
 

@@ -61,6 +61,7 @@ sms = ["+420 123 456 789"]
         ({"mail": MAIL, "rules": [RULE | {"email": ["a b@c"]}]}, "no address such as"),
         ({"sms": SMS, "rules": [{"name": "a", "sms": ["call me"]}]}, "no number such as"),
         ({"mail": MAIL, "rules": [RULE | {"most": 0}]}, "rules.0.most"),
+        ({"mail": MAIL, "rules": [RULE | {"value": "x"}]}, "set tag, too"),
         ({"mail": MAIL | {"sender": "tesp"}}, "no address such as"),
         ({"mail": MAIL | {"username": "u"}}, "go together"),
         (

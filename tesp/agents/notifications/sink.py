@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from tesp.agents import cursor_of
 from tesp.agents.notifications import Note, Notifier
@@ -16,12 +17,19 @@ from tesp.agents.notifications.allowance import Allowance
 from tesp.agents.notifications.writing import Digest, Writing
 from tesp.agents.selecting import wants
 from tesp.errors import BusUnavailable, MessageRefused
+from tesp.events import Event
 from tesp.settings import RuleSettings
+from tesp.store import TaskStore
 from tesp.store.log import CursorStore, Logged
+from tesp.tes.views import View, tags_of
 
 _log = logging.getLogger(__name__)
 
 _PAGE = 1000
+
+
+class NotificationStore(CursorStore, TaskStore, Protocol):
+    """What a rule looks at: the log, and tasks for their tags."""
 
 
 class NotificationSink:
@@ -34,14 +42,14 @@ class NotificationSink:
         receivers: Sequence[str],
         notifier: Notifier,
         writing: Writing,
-        log: CursorStore,
+        store: NotificationStore,
     ) -> None:
         self.name = name
         self._rule = rule
         self._receivers = receivers
         self._notifier = notifier
         self._writing = writing
-        self._store = log
+        self._store = store
         self._allowance = Allowance(rule.most, rule.window_seconds)
         self._crowded = False
         self._done = 0
@@ -51,12 +59,24 @@ class NotificationSink:
     async def send(self, events: Sequence[Logged]) -> None:
         """Tell of them in order. Who was told before a failure is not told again."""
         for entry in events:
-            if entry.sequence > self._done and wants(self._rule, entry.event):
+            if entry.sequence > self._done and await self._wants(entry.event):
                 await self._tell_of(entry)
             self._done = max(self._done, entry.sequence)
 
     async def close(self) -> None:
         """The notifier is others' too, and is closed by who opened it."""
+
+    async def _wants(self, event: Event) -> bool:
+        return wants(self._rule, event) and await self._is_tagged(event.task)
+
+    async def _is_tagged(self, task_id: str) -> bool:
+        """Events have no tags: the task is looked at, where the rule asks for one."""
+        rule = self._rule
+        if rule.tag is None:
+            return True
+        task = await self._store.get(task_id, View.BASIC)
+        tags = tags_of(task.body) if task else {}
+        return rule.tag in tags and rule.value in (None, tags[rule.tag])
 
     async def _tell_of(self, entry: Logged) -> None:
         """Of this one, or of this and all behind it."""
@@ -78,7 +98,7 @@ class NotificationSink:
         digest, end = Digest(entry.event, entry.event), entry.sequence - 1
         while page := await self._store.read(end, _PAGE):
             for one in page:
-                if wants(self._rule, one.event):
+                if await self._wants(one.event):
                     digest.add(one.event)
             end = page[-1].sequence
         return digest, end

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,13 @@ class Site:
         self.store, self.news = store, LogNews(store)
         self._work: list[asyncio.Task[None]] = []
 
-    async def happen(self, *names: str, owner: str = "ann") -> None:
+    async def happen(
+        self, *names: str, owner: str = "ann", tags: Mapping[str, str] | None = None
+    ) -> None:
         """Tasks of these names that are canceled at once."""
+        said = json.dumps({"executors": [], **({"tags": tags} if tags else {})})[1:-1]
         for name in names:
-            task = NewTask(new_task_id(), owner, Text('"executors":[]'), name)
+            task = NewTask(new_task_id(), owner, Text(said), name, tags=tags or {})
             await self.store.create(task)
             await self.store.cancel(task.id)
         await self.store.relay()
@@ -128,6 +132,22 @@ async def test_a_rule_tells_of_what_it_wants(site: Site) -> None:
     assert diaries["prefix"].subjects == canceled("night-1", "night-2")
     assert diaries["owner"].subjects == canceled("night-2")
     assert diaries["bad"].told == []
+
+
+async def test_a_rule_may_ask_for_a_tag(site: Site) -> None:
+    diaries = {"some": Diary(), "any": Diary()}
+    await site.rule(diaries["some"], "some", tag="project", value="genomes")
+    await site.rule(diaries["any"], "any", tag="project")
+    await site.happen("none")
+    await site.happen("genomes", tags={"project": "genomes"})
+    await site.happen("stars", tags={"project": "stars"})
+    await site.happen("other", tags={"color": "genomes"})
+    await site.happen("genomes", tags={"project": "genomes", "color": "red"})
+
+    await until(lambda: len(diaries["any"].told) == 3 and len(diaries["some"].told) == 2)
+
+    assert diaries["some"].subjects == canceled("genomes", "genomes")
+    assert diaries["any"].subjects == canceled("genomes", "stars", "genomes")
 
 
 async def test_a_flood_is_a_few_notes_and_one_summary_of_all_else(site: Site) -> None:
