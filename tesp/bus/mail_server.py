@@ -3,7 +3,7 @@
 import smtplib
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
@@ -61,12 +61,18 @@ class MailServer:
 
     @contextmanager
     def _entered(self) -> Iterator[smtplib.SMTP]:
-        with self._connected() as server:
+        server = self._connected()
+        try:
             if self.security == "starttls":
                 server.starttls(context=self.trust)
             if self.username is not None:
                 server.login(self.username, self.password or "")
             yield server
+            # What it has taken it keeps, however it says goodbye.
+            with suppress(smtplib.SMTPException, OSError):
+                server.quit()
+        finally:
+            server.close()
 
     def _connected(self) -> smtplib.SMTP:
         if self.security == "tls":

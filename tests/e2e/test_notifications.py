@@ -1,5 +1,6 @@
 """A real service tells people of its tasks: by mail, and by SMS."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,6 +80,27 @@ def test_a_mail_server_that_is_away_delays_no_task_and_gets_all_after_a_restart(
         f"Task: {one}" for one in ids
     }
     assert len(mails) == 2
+
+
+def test_a_mail_server_that_never_answers_delays_neither_tasks_nor_the_end(
+    start_server: StartServer, gateway: HookServer
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        silent.settimeout(60)
+        mail = {"host": "127.0.0.1", "port": silent.getsockname()[1], "security": "none"}
+        mail |= {"sender": "tesp@tes.example", "timeout_seconds": 600.0}
+        rules = [{"name": f"r{n}", "email": ["ops@tes.example"]} for n in range(40)]
+        last = {"name": "last", "sms": ["+420123456789"]}
+        server = start_server(
+            notifications={"mail": mail, "sms": {"url": gateway.url}, "rules": [*rules, last]}
+        )
+        failing(server, "fails")
+        peers = [silent.accept() for _ in rules]
+        wait_until(lambda: gateway.got, "an SMS")
+        assert server.run(task("does well", "true"))["state"] == "COMPLETE"
+        assert server.stop() == 0
+    for peer, _ in peers:
+        peer.close()
 
 
 def failing(server: TespServer, name: str) -> Document:

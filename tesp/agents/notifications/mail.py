@@ -1,11 +1,11 @@
 """Notes by mail: one mail for each receiver, in plain text."""
 
-import asyncio
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
 from tesp.agents.notifications import Note
+from tesp.agents.notifications.own_thread import in_own_thread
 from tesp.bus.mail_server import MailServer
 
 
@@ -19,7 +19,7 @@ class MailNotifier:
     async def notify(self, note: Note, receiver: str) -> None:
         """Send one mail; returns when the server has taken it."""
         mail = written(note, self._sender, receiver)
-        await asyncio.to_thread(self._server.send, [mail], self._sender, receiver)
+        await in_own_thread(lambda: self._server.send([mail], self._sender, receiver))
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -1,8 +1,7 @@
 """The relay that takes messages as mails, from nodes that nothing but mail leaves."""
 
-import getpass
 import os
-import socket
+import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
+from tesp.cli.bus.messages import user_name
 from tesp.cli.bus.site import PASSWORD
 from tesp.cli.bus.spools import sender_to, spool_of
 from tesp.cli.configuration import configured
@@ -93,7 +93,7 @@ def mail_site(
 
     if mail_to is None:
         raise SettingsError("--smtp needs --mail-to: the address that the site takes messages at")
-    sender = mail_from or f"{getpass.getuser()}@{socket.getfqdn()}"
+    sender = mail_from or f"{user_name()}@{platform.node()}"
     for flag, address in (("--mail-to", mail_to), ("--mail-from", sender)):
         _check_address(flag, address)
     server = _server(smtp, starttls, ca_file)

@@ -20,12 +20,12 @@ def told(topic: str, attributes: "Mapping[str, Value]") -> "Message":
     name, now = str(uuid.uuid4()), time.time()
     said = attributes.get("ts")
     ts = said if isinstance(said, int | float) else int(now)
-    payload: dict[str, Value] = {"user": _user(), **attributes, "ts": ts}
+    payload: dict[str, Value] = {"user": user_name(), **attributes, "ts": ts}
     correlation, hops = os.environ.get(CORRELATION) or name, os.environ.get(HOPS, "")
     return Message(topic, payload, name, now, correlation, int(hops) + 1 if hops.isdigit() else 0)
 
 
-def _user() -> str:
+def user_name() -> str:
     """The name of the person, or the account's number where it has none."""
     try:
         return getpass.getuser()
