@@ -9,13 +9,13 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from email.message import Message as Mail
 from typing import Any
 
 import orjson
 
 from tesp.bus import Message, Value, prodiguer, tael
+from tesp.bus.moments import seconds_of
 from tesp.bus.prodiguer import Producer
 from tesp.errors import MessageRefused
 from tesp.ingress import attachments
@@ -109,7 +109,7 @@ class Reading:
             topic=f"{self.prefix}/prodiguer/{tael.who(_word(sender))}/{code}/status",
             payload={**fields, "status": str(fields.get("status") or _status(code))},
             id=uid,
-            time=_moment(fields.get(TIME), arrived),
+            time=seconds_of(fields.get(TIME), arrived),
             correlation=_printable(own[CORRELATION]) or simulation,
             hops=tael.hops_of(own[HOPS] or 0),
         )
@@ -239,14 +239,6 @@ def _status(code: str) -> str:
     if code == _GOES_ON:
         return "running"
     return _STATUSES[code[1]] if code[0] in "012" else "finished"
-
-
-def _moment(said: Value, arrived: float) -> float:
-    try:
-        moment = datetime.fromisoformat(str(said))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return arrived
 
 
 def _word(name: str) -> str:
