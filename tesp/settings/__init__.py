@@ -14,8 +14,15 @@ from tesp.settings.ingress import (
     VoeventSettings,
     WebhookSettings,
 )
+from tesp.settings.notifications import (
+    MailSettings,
+    NotificationSettings,
+    RuleSettings,
+    SmsSettings,
+)
 from tesp.settings.pulsars import PulsarLimits, PulsarSettings, RouteSettings, SizeClass
 from tesp.settings.reading import load, parse
+from tesp.settings.selection import Selection
 from tesp.settings.service import (
     BasicAuthSettings,
     DispatchSettings,
@@ -54,7 +61,9 @@ __all__ = [
     "LimitSettings",
     "LocalSettings",
     "LoggingSettings",
+    "MailSettings",
     "MetricsSettings",
+    "NotificationSettings",
     "OauthSettings",
     "PublisherSettings",
     "PublishingRule",
@@ -62,10 +71,13 @@ __all__ = [
     "PulsarSettings",
     "RegistrySettings",
     "RouteSettings",
+    "RuleSettings",
     "S3Access",
+    "Selection",
     "ServerSettings",
     "Settings",
     "SizeClass",
+    "SmsSettings",
     "SmtpSettings",
     "StagingSettings",
     "StoreSettings",

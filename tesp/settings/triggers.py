@@ -100,7 +100,7 @@ class ControlSettings(Section):
 
     enabled: bool = False
     secret: SecretStr | None = Field(
-        None, description="Who says it in the payload is obeyed, trusted or not", min_length=8
+        None, description="Who says it in the payload is obeyed, and nobody else", min_length=8
     )
 
 

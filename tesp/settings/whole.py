@@ -10,6 +10,7 @@ from tesp.settings.agents import AgentSettings
 from tesp.settings.bus import BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings
 from tesp.settings.ingress import IngressSettings
+from tesp.settings.notifications import NotificationSettings
 from tesp.settings.pulsars import PulsarSettings, RouteSettings
 from tesp.settings.section import Section
 from tesp.settings.service import (
@@ -45,6 +46,7 @@ class Settings(Section):
     staging: StagingSettings = StagingSettings()
     bus: BusSettings = BusSettings()
     webhooks: HookSettings = HookSettings()
+    notifications: NotificationSettings = NotificationSettings()
     ingress: IngressSettings = IngressSettings()
     triggers: tuple[TriggerSettings, ...] = ()
     control: ControlSettings = ControlSettings()
