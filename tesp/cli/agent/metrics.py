@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tesp.cli.agent.desk import Flags, Who, keeping_site, notebook_file, plain_site
-from tesp.cli.bus.site import BrokerName, CaFile, Host, Prefix, Site, SpoolDir
+from tesp.cli.bus.site import BrokerName, CaFile, Host, Prefix, Site
+from tesp.cli.bus.spools import SpoolDir
 from tesp.cli.configuration import DataDir, SettingsFile
 from tesp.errors import SettingsError
 
