@@ -2,9 +2,9 @@
 PYTHON ?= python3
 PORT ?= 8000
 DATA ?= data
-PYTEST ?= -n 4 --dist loadfile
+PYTEST ?= -n 4 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
-BENCHES := $(patsubst bench/%.py,bench.%,$(wildcard bench/[a-z]*.py))
+BENCHES := $(filter-out bench.amqp_wire bench.memory,$(patsubst bench/%.py,bench.%,$(wildcard bench/[a-z]*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check try-compose bench clean

@@ -30,6 +30,7 @@ _MONGODB_VARIABLE = "TESP_TEST_MONGODB_URI"
 # Each brings fixtures of its own.
 _FIXTURES = (
     "tests.peers.bus_fixtures",
+    "tests.peers.mail_fixtures",
     "tests.peers.pulsar_fixtures",
     "tests.peers.pulsar_amqp_fixtures",
     "tests.peers.staging_fixtures",

@@ -26,3 +26,8 @@ class Sink(Protocol):
     async def close(self) -> None:
         """Let go."""
         ...
+
+
+def cursor_of(name: str) -> str:
+    """How the cursor and the lease of the sink of this name are called."""
+    return f"sink:{name}"

@@ -22,7 +22,7 @@ from tesp.agents.letters import Letter
 from tesp.agents.posts import Post
 from tesp.bus import MOST_HOPS, Value
 
-__all__ = ["Agent", "Letter", "Sender", "run", "takes"]
+__all__ = ["Agent", "Letter", "Sender", "run", "takes", "until_signalled"]
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class Agent:
         self._post = post
         self._sender = Sender(post)
         self._ended = asyncio.Event()
+        self._is_there = False
         self._in_hand = asyncio.Lock()
         self._cause: ContextVar[Letter | None] = ContextVar("cause", default=None)
         self._methods = {
@@ -96,6 +97,7 @@ class Agent:
     async def run(self) -> None:
         """Be an agent until the shutdown; raises what `start` and `work` raise."""
         async with self._post.receive(self.name) as incoming:
+            self._is_there = True
             await self.start()
             taking = asyncio.create_task(self._take_all(incoming))
             working = asyncio.create_task(self.work())
@@ -106,6 +108,21 @@ class Agent:
                 for task in (taking, working, ending):
                     task.cancel()
                 await asyncio.gather(taking, working, ending, return_exceptions=True)
+
+    async def until(self, ended: asyncio.Event) -> None:
+        """Be an agent until the event is set; one that waits for a broker yet ends at once."""
+        running = asyncio.create_task(self.run())
+        told = asyncio.create_task(ended.wait())
+        try:
+            await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await self.shutdown()
+            if self._is_there or running.done():
+                await running
+        finally:
+            for task in (running, told):
+                task.cancel()
+            await asyncio.gather(running, told, return_exceptions=True)
 
     async def _until_end(
         self,
@@ -153,15 +170,15 @@ class Agent:
 
 def run(agent: Agent) -> None:
     """Run an agent until SIGTERM or SIGINT, or until it ends itself."""
-    asyncio.run(_until_signalled(agent))
+    asyncio.run(until_signalled(agent))
 
 
-async def _until_signalled(agent: Agent) -> None:
-    loop = asyncio.get_running_loop()
-    ends: set[asyncio.Task[None]] = set()
+async def until_signalled(agent: Agent) -> None:
+    """Be this agent until SIGTERM or SIGINT, or until it ends itself."""
+    ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: ends.add(loop.create_task(agent.shutdown())))
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
     try:
-        await agent.run()
+        await agent.until(ended)
     finally:
         await agent.close()

@@ -62,16 +62,16 @@ class Control:
             _log.warning("Control of %r: there is no action %.100r.", pipeline, action)
 
     def _refusal(self, delivery: Delivery, pipeline: str) -> str | None:
-        if not (delivery.trusted or self._knows_the_secret(delivery.message)):
-            return "nobody vouches for its sender, and it does not say the secret"
+        if self._secret is not None:
+            if not is_right(delivery.message.payload.get("secret"), self._secret):
+                return "it does not say the secret"
+        elif not delivery.trusted:
+            return "nobody vouches for its sender, and there is no secret to say"
         if delivery.retained:
             return "it is of an earlier time"
         if delivery.message.hops >= MOST_HOPS:
             return f"it came after {delivery.message.hops} hops"
         return "it has no name" if not pipeline else None
-
-    def _knows_the_secret(self, message: Message) -> bool:
-        return self._secret is not None and is_right(message.payload.get("secret"), self._secret)
 
     async def _raise(self, pipeline: str, message: Message) -> None:
         async for task in self._named(pipeline, _FAILED):

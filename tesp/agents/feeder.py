@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from tesp.agents import Sink
+from tesp.agents import Sink, cursor_of
 from tesp.agents.tenure import Tenure
 from tesp.errors import BusRefused, BusUnavailable, MessageRefused, StoreError
 from tesp.store.following import LogNews
@@ -33,7 +33,7 @@ class Feeder:
         self._sink = sink
         self._store = store
         self._news = news
-        self._name = f"sink:{sink.name}"
+        self._name = cursor_of(sink.name)
         self._tenure = Tenure(store, self._name, holder, lease_seconds)
         self._troubled = False
 

@@ -31,10 +31,11 @@ async def post(session: aiohttp.ClientSession, url: str, message: Message, secre
         ) from error
     except ValueError as error:
         raise BusRefused(f"{_host(url)} is no address: {error}") from error
-    _judge(url, status)
+    judge(url, status)
 
 
-def _judge(url: str, status: int) -> None:
+def judge(url: str, status: int) -> None:
+    """Return for 2xx; raises what a sink does for all else."""
     if 200 <= status < 300:
         return
     said = f"{_host(url)} answered {status}"

@@ -48,6 +48,13 @@ def post_of(settings: Settings) -> Post:
     return BusPost(brokers.of(settings.bus)[0], settings.bus.prefix)
 
 
+def post_over(bus: Bus, settings: Settings, name: str, prefix: str) -> Post:
+    """TCP where the settings have an address of the agent, else a bus that is there already."""
+    if name in settings.agents.addresses:
+        return TcpPost(settings.agents)
+    return BusPost(bus, prefix)
+
+
 class BusPost:
     """Letters on `{prefix}/agents/{agent}/{letter}`."""
 

@@ -6,7 +6,7 @@ import aiohttp
 
 from tesp.agents.bus_sink import Projection
 from tesp.agents.posting import post
-from tesp.events import Event
+from tesp.agents.selecting import wants
 from tesp.settings import TargetSettings
 from tesp.store.log import Logged
 
@@ -25,7 +25,7 @@ class WebhookSink:
     async def send(self, events: Sequence[Logged]) -> None:
         """Post them in order. What was posted before a failure is not posted again."""
         for entry in events:
-            if entry.sequence > self._done and self._wants(entry.event):
+            if entry.sequence > self._done and wants(self._target, entry.event):
                 message = self._projection(entry.event)
                 await post(self._opened(), self._target.url, message, self._secret)
             self._done = max(self._done, entry.sequence)
@@ -34,14 +34,6 @@ class WebhookSink:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
-
-    def _wants(self, event: Event) -> bool:
-        target = self._target
-        return (
-            (not target.states or event.state in target.states)
-            and (event.name or "").startswith(target.name_prefix)
-            and target.owner in (None, event.owner)
-        )
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

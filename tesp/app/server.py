@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from tesp.api import Waiting
-from tesp.settings import Settings
+from tesp.errors import SettingsError
+from tesp.settings import ServerSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class Server(uvicorn.Server):
         runtime: str | None,
         announce: Callable[[Ready], None],
     ) -> None:
-        """`runtime` is what the operator is told of how containers are started here."""
+        """`runtime` is what the operator is told of how containers are started here. Raises
+        SettingsError where the certificate cannot be used."""
+        _check_certificate(settings.server)
         super().__init__(
             uvicorn.Config(
                 api,
@@ -50,6 +54,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=5,
+                ssl_certfile=settings.server.certificate,
+                ssl_keyfile=settings.server.certificate_key,
             )
         )
         self._waiting: Waiting = api.state.waiting
@@ -74,6 +80,21 @@ class Server(uvicorn.Server):
         await super().startup(sockets)  # type: ignore[arg-type]
         if self.started:
             port = self.servers[0].sockets[0].getsockname()[1]
-            url = f"http://{self._settings.server.host}:{port}"
+            url = f"{self._settings.server.scheme}://{self._settings.server.host}:{port}"
             pulsars = tuple(p.name for p in self._settings.pulsars)
             self._announce(Ready(url, self._runtime, self._settings.data_dir, pulsars))
+
+
+def _check_certificate(server: ServerSettings) -> None:
+    if server.certificate is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # An empty password: a key that is encrypted is refused, and nobody is asked.
+        context.load_cert_chain(server.certificate, server.certificate_key, password="")
+    except OSError as error:
+        raise SettingsError(
+            f"server.certificate {server.certificate} with its key cannot be used: {error}. It is "
+            "a PEM file with the certificate, and the key unless server.certificate_key names its "
+            "file"
+        ) from error

@@ -12,6 +12,7 @@ from tesp.agents.callbacks import Callbacks
 from tesp.agents.feeder import Feeder
 from tesp.agents.tenure import Tenure
 from tesp.agents.webhook import WebhookSink
+from tesp.app.notifications import notification_sinks
 from tesp.bus import Bus, Message, brokers, prodiguer, tael
 from tesp.events import Event
 from tesp.settings import Settings
@@ -43,6 +44,8 @@ def feeders(
         sink = WebhookSink(target, plain)
         stack.push_async_callback(sink.close)
         work.append(held.feeder(sink))
+    sinks = notification_sinks(settings, held.store, stack)
+    work += [held.feeder(sink) for sink in sinks]
     if settings.webhooks.callback_hosts:
         tenure = Tenure(held.store, calling.NAME, held.holder, held.lease_seconds)
         work.append(Callbacks(settings.webhooks, plain, held.store, held.news, tenure).run())

@@ -46,6 +46,14 @@ class Delivery:
     retained: bool = False
 
 
+class Outlet(Protocol):
+    """Where messages can be sent to."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """As a bus does it, with its errors."""
+        ...
+
+
 class Bus(Protocol):
     """A broker. Raises BusUnavailable (try again) or BusRefused (final, with the mend)."""
 

@@ -19,9 +19,6 @@ from tesp.settings import BrokerSettings
 
 _log = logging.getLogger(__name__)
 
-# Few enough for a slow broker to confirm in time.
-_AT_ONCE = 100
-
 
 class MqttBus:
     """One broker. Publishes over one connection, and takes messages over others."""
@@ -38,17 +35,16 @@ class MqttBus:
         does not hang up (Mosquitto does not), such a one is lost; version 5 tells."""
         bodies = [(m.topic, tael.encode(m)) for m in messages]
         async with self._publishing:
-            for start in range(0, len(bodies), _AT_ONCE):
-                client = await self._line.opened()
-                try:
-                    await client.send(bodies[start : start + _AT_ONCE])
-                except MessageRefused:
-                    raise
-                except BaseException:
-                    # What was on its way when we were cancelled must not come later.
-                    client.hang_up()
-                    await self._line.leave()
-                    raise
+            client = await self._line.opened()
+            try:
+                await client.send(bodies)
+            except MessageRefused:
+                raise
+            except BaseException:
+                # What was on its way when we were cancelled must not come later.
+                client.hang_up()
+                await self._line.leave()
+                raise
 
     @asynccontextmanager
     async def subscribe(

@@ -22,6 +22,9 @@ from tesp.settings import BrokerSettings
 _ANSWER_SECONDS = 10.0
 _FAREWELL_SECONDS = 2.0
 _KEEPALIVE_SECONDS = 20
+# So many are on their way at once, and more follow when half of them are confirmed: a broker whose
+# socket waits for our next packet (Nagle's algorithm) would confirm the last of each batch late.
+_AT_ONCE = 100
 _MOST_INBOX_BYTES = 32 * 1024 * 1024
 _KEPT_SECONDS = 0xFFFFFFFF
 # Protocol, client id, user, right, banned, method: no patience mends these.
@@ -68,6 +71,7 @@ class Client(aiomqtt.Client):
             keepalive=_KEEPALIVE_SECONDS,
             timeout=_ANSWER_SECONDS,
             queue_type=_Inbox,
+            max_inflight_messages=_AT_ONCE,
             tls_context=context,
             logger=_quiet(),
             **_session_options(broker, session),
@@ -84,9 +88,13 @@ class Client(aiomqtt.Client):
 
     async def send(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish at QoS 1, in order; returns when all are confirmed."""
-        sent = [(topic, self._hand_over(topic, body)) for topic, body in messages]
+        sent = []
         try:
-            await self._confirmed([future for _, future in sent])
+            for topic, body in messages:
+                if len(self._unconfirmed) == _AT_ONCE:
+                    await self._confirmed(but_for=_AT_ONCE // 2)
+                sent.append((topic, self._hand_over(topic, body)))
+            await self._confirmed()
         finally:
             self._unconfirmed.clear()
         for topic, future in sent:
@@ -162,20 +170,18 @@ class Client(aiomqtt.Client):
         if self._misc_task is not None:
             self._misc_task.cancel()
 
-    async def _confirmed(self, futures: "Sequence[asyncio.Future[ReasonCode]]") -> None:
-        """Wait for all, for as long as the connection lasts."""
-        every = asyncio.gather(*futures)
-        # Cancelled or not, its end is nobody's news.
-        every.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.wait(
-            (every, self._disconnected),
-            timeout=_ANSWER_SECONDS,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if not every.done():
-            every.cancel()
-            silent = "no answer in time, as some give none where a message is not permitted"
-            raise self.unavailable("it hung up" if self.has_ended else silent)
+    async def _confirmed(self, but_for: int = 0) -> None:
+        """Wait until all are, but for so many, for as long as the connection lasts."""
+        while len(self._unconfirmed) > but_for:
+            oldest = next(iter(self._unconfirmed.values()))
+            await asyncio.wait(
+                (oldest, self._disconnected),
+                timeout=_ANSWER_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not oldest.done():
+                silent = "no answer in time, as some give none where a message is not permitted"
+                raise self.unavailable("it hung up" if self.has_ended else silent)
 
     def _hand_over(self, topic: str, body: bytes) -> "asyncio.Future[ReasonCode]":
         info = self._client.publish(topic, body, qos=1)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from enum import StrEnum
 
-from tesp.bus import Bus, Message, tael
+from tesp.bus import Message, Outlet, tael
 from tesp.bus.spool import Batch, Sending, Spool
 from tesp.errors import BusUnavailable, MessageRefused
 
@@ -21,9 +21,9 @@ class Sent(StrEnum):
 
 
 class Sender:
-    """One bus and the spool before it."""
+    """One bus, or another outlet, and the spool before it."""
 
-    def __init__(self, bus: Bus, spool: Spool) -> None:
+    def __init__(self, bus: Outlet, spool: Spool) -> None:
         self._bus, self._spool = bus, spool
         self._one_by_one = asyncio.Lock()
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from tesp.bus import Message, Value, filters
+from tesp.bus.moments import seconds_of
 from tesp.errors import MessageRefused
 from tesp.events import Event
 from tesp.tes.states import State
@@ -52,6 +53,11 @@ def who(name: str | None) -> str:
 def status_topic(prefix: str, pipeline: str | None) -> str:
     """Where a pipeline tells how it does."""
     return f"{prefix}/infrastructure/pipelines/{who(pipeline)}/status"
+
+
+def every_status_topic(prefix: str) -> str:
+    """The filter of what all pipelines tell."""
+    return f"{prefix}/infrastructure/pipelines/+/status"
 
 
 def control_topic(prefix: str, pipeline: str | None) -> str:
@@ -156,12 +162,7 @@ def hops_of(value: object) -> int:
 def _time(payload: Mapping[str, Value], arrived: float) -> float:
     """By `time` where that is a moment in ISO 8601, else by Tael's `ts`."""
     said, seconds = payload.get("time"), payload.get("ts")
-    # Tael's beacon says HHMMSS there.
-    if isinstance(said, str) and "T" in said:
-        try:
-            moment = datetime.fromisoformat(said)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            pass
     sane = isinstance(seconds, int | float) and 0 < seconds < 1e11
-    return float(seconds) if sane and isinstance(seconds, int | float) else arrived
+    moment = float(seconds) if sane and isinstance(seconds, int | float) else arrived
+    # Tael's beacon says HHMMSS there.
+    return seconds_of(said, moment) if isinstance(said, str) and "T" in said else moment

@@ -1,4 +1,5 @@
-"""The command line: one module a command group. All but serve, doctor and bus speak HTTP only."""
+"""The command line: one module a command group. All but serve, doctor, bus and
+agent speak HTTP only."""
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tesp.cli import bus, codes, doctor, logs, serve, submit, tasks
+from tesp.cli import agent, bus, codes, doctor, logs, serve, submit, tasks
 from tesp.cli.terminal import show_error
 from tesp.errors import TespError
 
@@ -37,6 +37,7 @@ def program() -> typer.Typer:
     app.command()(logs.logs)
     app.command()(doctor.doctor)
     app.add_typer(bus.group(), name="bus")
+    app.add_typer(agent.group(), name="agent")
     return app
 
 

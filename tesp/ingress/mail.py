@@ -9,24 +9,23 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from email.message import Message as Mail
 from typing import Any
 
 import orjson
 
 from tesp.bus import Message, Value, prodiguer, tael
+from tesp.bus.moments import seconds_of
 from tesp.bus.prodiguer import Producer
 from tesp.errors import MessageRefused
+from tesp.ingress import attachments
+from tesp.ingress.attachments import Attachment, plain_name
 
 CODE, UID, PRODUCER, VERSION = "msgCode", "msgUID", "msgProducer", "msgProducerVersion"
 TIME, SIMULATION, JOB = "msgTimestamp", "simuid", "jobuid"
 # What messages of ours say beside that, so that one cause stays one, and what turns in a circle
 # comes to an end.
 MESSAGE, CORRELATION, HOPS = "message_id", "correlation_id", "hops"
-# Where the attachment of a message of this type goes.
-ATTACHMENTS = {"0000": "configuration", "7010": "data", "7100": "data"}
-_ONE_EACH = "7100"
 _GOES_ON = "1001"
 _MOST_PARTS = 40
 _MOST_LINES = 10_000
@@ -40,14 +39,6 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
 class MailRefused(MessageRefused):
     """The whole mail is no mail of ours; the sentence is for its sender."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file beside a message."""
-
-    name: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +90,12 @@ class Reading:
             fields = _fields(line)
             if fields.get(CODE) in self.excluded:
                 return Dropped(f"messages of type {fields[CODE]} are not wanted here", True)
-            return self._message(fields, mail, arrived)
+            return self.message(fields, mail, arrived)
         except MessageRefused as error:
             return Dropped(str(error))
 
-    def _message(self, fields: dict[str, Value], mail: str, arrived: float) -> Message:
+    def message(self, fields: dict[str, Value], mail: str, arrived: float) -> Message:
+        """What the fields of a line say; raises MessageRefused."""
         code, uid, simulation = (_text(fields, key) for key in (CODE, UID, SIMULATION))
         version = _text(fields, VERSION)
         if not _UUID.fullmatch(simulation):
@@ -117,7 +109,7 @@ class Reading:
             topic=f"{self.prefix}/prodiguer/{tael.who(_word(sender))}/{code}/status",
             payload={**fields, "status": str(fields.get("status") or _status(code))},
             id=uid,
-            time=_moment(fields.get(TIME), arrived),
+            time=seconds_of(fields.get(TIME), arrived),
             correlation=_printable(own[CORRELATION]) or simulation,
             hops=tael.hops_of(own[HOPS] or 0),
         )
@@ -129,11 +121,11 @@ class Reading:
 
 
 def _with_attachments(mail: str, one: Message, files: Sequence[Attachment]) -> Opened:
-    key = ATTACHMENTS.get(one.type or "")
+    key = attachments.KEYS.get(one.type or "")
     if key is None:
         remark = f"what is attached is left out: type {one.type} takes none"
         return Opened(mail, [one], [remark])
-    if len(files) > 1 and one.type != _ONE_EACH:
+    if len(files) > 1 and one.type != attachments.ONE_EACH:
         raise MailRefused(
             f"The mail has {len(files)} attachments: a message of type {one.type} takes one."
         )
@@ -142,17 +134,11 @@ def _with_attachments(mail: str, one: Message, files: Sequence[Attachment]) -> O
 
 def _attached(one: Message, key: str, file: Attachment, number: int) -> Message | Dropped:
     """The message with a file in it; each of several has an id made of the first one's."""
-    told: dict[str, Value] = dict(one.payload)
-    status = told.pop("status")
-    try:
-        told[key] = file.data.decode()
-    except UnicodeDecodeError:
-        told[key] = base64.b64encode(file.data).decode()
-        told[f"{key}_encoding"] = "base64"
-    told |= {f"{key}_name": file.name, "status": status}
     identifier = one.id if number == 0 else str(uuid.uuid5(_NAMESPACE, f"{one.id}/{number}"))
     try:
-        return _usable(replace(one, payload=told, id=identifier))
+        return _usable(
+            replace(one, payload=attachments.holding(one.payload, key, file), id=identifier)
+        )
     except MessageRefused as error:
         return Dropped(f"with the attachment {file.name}, {error}")
 
@@ -168,7 +154,9 @@ def _parsed(raw: bytes) -> Mail:
         return Mail(policy=policy)
 
     parser = email.parser.BytesFeedParser(part, policy=email.policy.compat32)
-    parser.feed(raw)
+    # On the way each end of a line becomes CR LF. What must not be changed goes as base64, and
+    # within quoted-printable as =0D=0A.
+    parser.feed(raw.replace(b"\r\n", b"\n"))
     return parser.close()
 
 
@@ -182,7 +170,7 @@ def _contents(mail: Mail) -> tuple[bytes, list[Attachment]]:
         if not isinstance(data, bytes):
             continue
         if is_attached:
-            name = _name(part.get_filename() or f"attachment-{len(attachments) + 1}")
+            name = plain_name(part.get_filename() or f"attachment-{len(attachments) + 1}")
             attachments.append(Attachment(name, data))
         elif text is None and part.get_content_type() == "text/plain":
             text = data
@@ -212,10 +200,11 @@ def _fields(line: bytes) -> dict[str, Value]:
         raise MessageRefused(f"the line is no JSON: {error.msg}") from None
     if not isinstance(said, dict):
         raise MessageRefused("the line is no JSON object")
-    return {key: _flat(key, value) for key, value in said.items()}
+    return {key: flat(key, value) for key, value in said.items()}
 
 
-def _flat(key: str, value: Any) -> Value:
+def flat(key: str, value: Any) -> Value:
+    """A value as a message may have it; raises MessageRefused."""
     if isinstance(value, str | int | float | bool | None):
         return value
     try:
@@ -252,23 +241,9 @@ def _status(code: str) -> str:
     return _STATUSES[code[1]] if code[0] in "012" else "finished"
 
 
-def _moment(said: Value, arrived: float) -> float:
-    try:
-        moment = datetime.fromisoformat(str(said))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return arrived
-
-
 def _word(name: str) -> str:
     """A name as one word of a routing key."""
     return re.sub(r"[^a-z0-9_-]", "_", name.lower())[:32] or "_"
-
-
-def _name(name: str) -> str:
-    """The name of a file, without its way there."""
-    last = re.split(r"[/\\]", name)[-1]
-    return "".join(sign for sign in last if sign.isprintable())[:_LONGEST_ID] or "attachment"
 
 
 def _identifier(mail: Mail, raw: bytes) -> str:

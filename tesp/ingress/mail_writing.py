@@ -1,8 +1,10 @@
 """Messages to Prodiguer's mails, as the nodes of a computing centre send them. Pure."""
 
 import base64
+import dataclasses
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
@@ -11,8 +13,9 @@ import orjson
 
 from tesp.bus import Message, Value, tael
 from tesp.errors import MessageRefused
+from tesp.ingress import attachments
+from tesp.ingress.attachments import Attachment
 from tesp.ingress.mail import (
-    ATTACHMENTS,
     CODE,
     CORRELATION,
     HOPS,
@@ -22,7 +25,6 @@ from tesp.ingress.mail import (
     TIME,
     UID,
     VERSION,
-    Attachment,
 )
 
 _LONGEST_PLAIN_LINE = 990
@@ -33,16 +35,25 @@ _CODES = {"started": "1000", "finished": "1100", "failed": "1999", "canceled": "
 _GOES_ON = "1001"
 
 
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What goes in one mail: lines, or one line and a file."""
+
+    lines: Sequence[bytes]
+    file: Attachment | None = None
+
+
 def line(message: Message, producer: str, version: str) -> bytes:
     """A message as one line, without its end; raises MessageRefused."""
     tael.encode(message)
+    cause = str(message.headers.get("correlation_id_1") or message.correlation)
     own: dict[str, Value] = {
-        CODE: message.type or _CODES.get(str(message.payload.get("status")), _GOES_ON),
+        CODE: message.type or code_of(message.payload.get("status")),
         UID: message.id,
         PRODUCER: str(message.headers.get("producer_id") or producer),
         VERSION: str(message.headers.get("producer_version") or version),
         TIME: datetime.fromtimestamp(message.time, UTC).isoformat(),
-        SIMULATION: _simulation(message.correlation),
+        SIMULATION: simulation_of(cause),
         CORRELATION: message.correlation,
         HOPS: message.hops,
         JOB: message.headers.get("correlation_id_2") or message.payload.get("task") or "",
@@ -55,8 +66,7 @@ def batches(lines: Sequence[bytes], most_bytes: int) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for one in lines:
-        if len(one) > most_bytes:
-            raise MessageRefused(f"a message has {len(one)} bytes; a mail takes {most_bytes}")
+        _check(len(one), most_bytes)
         if batch and (size + len(one) > most_bytes or len(batch) == _MOST_MESSAGES):
             yield batch
             batch, size = [], 0
@@ -66,17 +76,28 @@ def batches(lines: Sequence[bytes], most_bytes: int) -> Iterator[list[bytes]]:
         yield batch
 
 
-def mail(
-    lines: Sequence[bytes],
-    sender: str,
-    recipient: str,
-    time: float,
-    attachments: Sequence[Attachment] = (),
-) -> EmailMessage:
-    """One mail. Lines that are too long for SMTP go as quoted-printable, which parts them."""
-    if attachments and len(lines) != 1:
-        raise MessageRefused("attachments go with exactly one message")
-    one = EmailMessage()
+def parcels(
+    messages: Sequence[Message], producer: str, version: str, most_bytes: int
+) -> Iterator[Parcel]:
+    """The messages in their order; one with a file goes by itself. Raises MessageRefused."""
+    plain: list[bytes] = []
+    for message in messages:
+        bare, file = _parted(message)
+        one = line(bare, producer, version)
+        if file is None:
+            plain.append(one)
+            continue
+        _check(len(one) + len(file.data) * 4 // 3, most_bytes)
+        yield from (Parcel(batch) for batch in batches(plain, most_bytes))
+        plain = []
+        yield Parcel([one], file)
+    yield from (Parcel(batch) for batch in batches(plain, most_bytes))
+
+
+def mail(parcel: Parcel, sender: str, recipient: str, time: float) -> EmailMessage:
+    """One mail. Lines that are too long for SMTP go as quoted-printable, which parts them; a file
+    goes as base64, which keeps its every byte."""
+    one, lines = EmailMessage(), parcel.lines
     one["From"], one["To"] = sender, recipient
     one["Subject"] = f"tesp: {len(lines)} messages"
     one["Date"] = format_datetime(datetime.fromtimestamp(time, UTC))
@@ -84,20 +105,34 @@ def mail(
     is_long = any(len(line) > _LONGEST_PLAIN_LINE for line in lines)
     text = "".join(f"{line.decode()}\n" for line in lines)
     one.set_content(text, cte="quoted-printable" if is_long else "7bit")
-    for file in attachments:
+    if (file := parcel.file) is not None:
         one.add_attachment(
             file.data, maintype="application", subtype="octet-stream", filename=file.name
         )
     return one
 
 
-def takes_attachments(message: Message) -> bool:
-    """Whether a file may go beside it."""
-    return message.type in ATTACHMENTS
+def _parted(message: Message) -> tuple[Message, Attachment | None]:
+    """The message and the file that is in it, where its type has one."""
+    key = attachments.KEYS.get(message.type or "")
+    if key is None:
+        return message, None
+    payload, file = attachments.held(message.payload, key)
+    return dataclasses.replace(message, payload=payload), file
 
 
-def _simulation(correlation: str) -> str:
-    """The correlation id where it is a UUID, else one made of it."""
+def _check(size: int, most_bytes: int) -> None:
+    if size > most_bytes:
+        raise MessageRefused(f"a message has {size} bytes; a mail takes {most_bytes}")
+
+
+def code_of(status: Value) -> str:
+    """The type of a message that says no other, by its status."""
+    return _CODES.get(str(status), _GOES_ON)
+
+
+def simulation_of(correlation: str) -> str:
+    """Prodiguer's simuid: the correlation id where it is a UUID, else one made of it."""
     try:
         return str(uuid.UUID(correlation))
     except ValueError:

@@ -7,13 +7,14 @@ import string
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from xml.etree.ElementTree import Element
 
 import defusedxml.ElementTree as xml
 from defusedxml import DefusedXmlException
 
 from tesp.bus import Message, Value, tael
+from tesp.bus.moments import seconds_of
 from tesp.errors import MessageRefused
 
 NAMESPACE = "http://www.ivoa.net/xml/VOEvent/v2.0"
@@ -117,7 +118,7 @@ def message(event: VOEvent, prefix: str, arrived: float) -> Message:
     }
     identifier = str(uuid.uuid5(_NAMESPACE, event.digest))
     topic = f"{prefix}/voevent/{event.role}/status"
-    told = Message(topic, payload, identifier, _moment(event.date, arrived), identifier)
+    told = Message(topic, payload, identifier, seconds_of(event.date, arrived), identifier)
     tael.encode(told)
     return told
 
@@ -213,14 +214,3 @@ def _date(said: str | None) -> str | None:
     except ValueError:
         raise MessageRefused(f"the date {said[:40]!r} is no moment in ISO 8601") from None
     return said.strip()
-
-
-def _moment(date: str | None, arrived: float) -> float:
-    if date is None:
-        return arrived
-    try:
-        moment = datetime.fromisoformat(date)
-        # Events say UTC without saying so.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return arrived

@@ -14,8 +14,15 @@ from tesp.settings.ingress import (
     VoeventSettings,
     WebhookSettings,
 )
+from tesp.settings.notifications import (
+    MailSettings,
+    NotificationSettings,
+    RuleSettings,
+    SmsSettings,
+)
 from tesp.settings.pulsars import PulsarLimits, PulsarSettings, RouteSettings, SizeClass
 from tesp.settings.reading import load, parse
+from tesp.settings.selection import Selection
 from tesp.settings.service import (
     BasicAuthSettings,
     DispatchSettings,
@@ -23,6 +30,14 @@ from tesp.settings.service import (
     OauthSettings,
     ServerSettings,
     StoreSettings,
+)
+from tesp.settings.shipped import (
+    LimitSettings,
+    MetricsSettings,
+    PublisherSettings,
+    PublishingRule,
+    TermRule,
+    VocabularySettings,
 )
 from tesp.settings.storage import FileRoot, HostAccess, S3Access, StagingSettings
 from tesp.settings.triggers import ConditionSettings, ControlSettings, TriggerSettings
@@ -43,22 +58,33 @@ __all__ = [
     "HookSettings",
     "HostAccess",
     "IngressSettings",
+    "LimitSettings",
     "LocalSettings",
     "LoggingSettings",
+    "MailSettings",
+    "MetricsSettings",
+    "NotificationSettings",
     "OauthSettings",
+    "PublisherSettings",
+    "PublishingRule",
     "PulsarLimits",
     "PulsarSettings",
     "RegistrySettings",
     "RouteSettings",
+    "RuleSettings",
     "S3Access",
+    "Selection",
     "ServerSettings",
     "Settings",
     "SizeClass",
+    "SmsSettings",
     "SmtpSettings",
     "StagingSettings",
     "StoreSettings",
     "TargetSettings",
+    "TermRule",
     "TriggerSettings",
+    "VocabularySettings",
     "VoeventSettings",
     "WebhookSettings",
     "load",

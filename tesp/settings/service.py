@@ -1,9 +1,10 @@
 """The service itself: where it listens, who may use it, what it keeps, how it works and logs."""
 
 import platform
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tesp.settings.section import Section
 from tesp.settings.urls import http_url
@@ -17,6 +18,8 @@ class ServerSettings(Section):
     allow_open: bool = Field(
         False, description="Listen beyond loopback although requests are not authenticated"
     )
+    certificate: Path | None = Field(None, description="PEM file: answer https, and only that")
+    certificate_key: Path | None = Field(None, description="Where it is not in the same file")
     service_id: str = "org.tesp.local"
     name: str = "tesp"
     organization_name: str = "tesp"
@@ -28,7 +31,7 @@ class ServerSettings(Section):
     documentation_url: str | None = None
     environment: str | None = Field(None, description="Such as `production`, for service-info")
     public_url: str | None = Field(
-        None, description="Where Pulsars and nodes reach this API; default: http://host:port"
+        None, description="Where Pulsars and nodes reach this API; default: its own"
     )
     cors_origins: tuple[str, ...] = Field(
         (), description='Origins whose web pages may call the API; "*" for all'
@@ -39,6 +42,17 @@ class ServerSettings(Section):
     def _is_an_address(cls, url: str | None) -> str | None:
         return url and http_url(url)
 
+    @model_validator(mode="after")
+    def _has_what_its_key_is_for(self) -> "ServerSettings":
+        if self.certificate_key and not self.certificate:
+            raise ValueError("certificate_key needs certificate")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """https where there is a certificate, else http."""
+        return "https" if self.certificate else "http"
+
     def reachable_url(self) -> str:
         """Where Pulsars and nodes reach this API; never with a slash at its end."""
         if self.public_url:
@@ -46,7 +60,7 @@ class ServerSettings(Section):
         host = self.host.strip("[]")
         if host in ("", "0.0.0.0", "::"):
             host = platform.node()
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 class BasicAuthSettings(Section):

@@ -15,7 +15,7 @@ from tesp.tes.parsing import parse
 
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"
 # Levels between slashes; a wildcard is a whole level, # the last one.
-_FILTER = r"^([^+#\x00/]*|\+)(/([^+#\x00/]*|\+))*(/#)?$|^#$"
+FILTER = r"^([^+#\x00/]*|\+)(/([^+#\x00/]*|\+))*(/#)?$|^#$"
 Scalar = str | int | float | bool
 _MOST_FILE_BYTES = 1 << 20
 
@@ -44,7 +44,7 @@ class TriggerSettings(Section):
     """Messages that match start a task, or a command on this machine."""
 
     name: str = Field(pattern=_NAME)
-    topic: str = Field(pattern=_FILTER, max_length=1024)
+    topic: str = Field(pattern=FILTER, max_length=1024)
     when: Mapping[str, Scalar | ConditionSettings] = {}
     task: Mapping[str, Any] | None = Field(None, description="A TES task; {field} is filled in")
     task_file: Path | None = Field(None, description="The same as a file of JSON")
@@ -100,7 +100,7 @@ class ControlSettings(Section):
 
     enabled: bool = False
     secret: SecretStr | None = Field(
-        None, description="Who says it in the payload is obeyed, trusted or not", min_length=8
+        None, description="Who says it in the payload is obeyed, and nobody else", min_length=8
     )
 
 

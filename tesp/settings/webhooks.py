@@ -5,8 +5,8 @@ import re
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tesp.settings.section import Section
+from tesp.settings.selection import Selection
 from tesp.settings.urls import hook_url
-from tesp.tes.states import State
 
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
@@ -19,15 +19,12 @@ def _long_enough(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
-class TargetSettings(Section):
+class TargetSettings(Selection):
     """A URL that hears of all tasks, or of some."""
 
     name: str = Field(pattern=_NAME)
     url: str
     secret: SecretStr
-    states: tuple[State, ...] = Field((), description="Of these states alone")
-    name_prefix: str = Field("", description="Of tasks whose name begins so")
-    owner: str | None = Field(None, description="Of one owner's tasks")
     timeout_seconds: float = Field(10.0, gt=0)
 
     @field_validator("url")

@@ -10,6 +10,7 @@ from tesp.settings.agents import AgentSettings
 from tesp.settings.bus import BusSettings
 from tesp.settings.execution import ContainerSettings, LocalSettings
 from tesp.settings.ingress import IngressSettings
+from tesp.settings.notifications import NotificationSettings
 from tesp.settings.pulsars import PulsarSettings, RouteSettings
 from tesp.settings.section import Section
 from tesp.settings.service import (
@@ -20,6 +21,7 @@ from tesp.settings.service import (
     ServerSettings,
     StoreSettings,
 )
+from tesp.settings.shipped import MetricsSettings, PublisherSettings, VocabularySettings
 from tesp.settings.storage import StagingSettings
 from tesp.settings.triggers import ControlSettings, TriggerSettings
 from tesp.settings.webhooks import HookSettings
@@ -44,10 +46,14 @@ class Settings(Section):
     staging: StagingSettings = StagingSettings()
     bus: BusSettings = BusSettings()
     webhooks: HookSettings = HookSettings()
+    notifications: NotificationSettings = NotificationSettings()
     ingress: IngressSettings = IngressSettings()
     triggers: tuple[TriggerSettings, ...] = ()
     control: ControlSettings = ControlSettings()
     agents: AgentSettings = AgentSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    publisher: PublisherSettings = PublisherSettings()
+    vocabulary: VocabularySettings = VocabularySettings()
     logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")

@@ -33,7 +33,8 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to store as QUEUED. `warnings` go to the first attempt's system logs.
+    """A task to store as QUEUED, due after `delay_seconds`. `warnings` go to the first attempt's
+    system logs.
 
     `correlation`, `hops` and `callback` go with each of its events; without a correlation the
     task's id is it.
@@ -50,6 +51,7 @@ class NewTask:
     correlation: str | None = None
     hops: int = 0
     callback: str | None = None
+    delay_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from tesp.store import IdempotencyKey, NewTask
-from tesp.tes import callbacks
+from tesp.tes import callbacks, moments
 from tesp.tes.identifiers import new_task_id
 from tesp.tes.models import TaskSubmission, timestamp
 from tesp.tes.rules import CheckUrl, Limits, admit
@@ -28,11 +28,11 @@ class Admission:
     ) -> NewTask:
         """The task, to be stored; raises InvalidTask."""
         admitted = admit(submission, self.limits, self.check_url)
-        submission = admitted.submission
+        submission, now = admitted.submission, time.time()
         return NewTask(
             id=new_task_id(),
             owner=owner,
-            body=body_text(submission, timestamp(time.time())),
+            body=body_text(submission, timestamp(now)),
             name=submission.name,
             tags=submission.tags or {},
             needs=admitted.needs,
@@ -41,4 +41,5 @@ class Admission:
             correlation=correlation,
             hops=hops,
             callback=admitted.needs.parameters.get(callbacks.PARAMETER),
+            delay_seconds=moments.delay_seconds(admitted.needs.parameters, now),
         )

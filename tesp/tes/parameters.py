@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tesp.errors import Problem
-from tesp.tes import callbacks
+from tesp.tes import callbacks, moments
 
 _FIELD = "resources.backend_parameters"
 _MOST_WARNINGS = 20
@@ -49,6 +49,8 @@ def sort_out(
         p for key, value in kept.items() if (p := _wrong(key, value, most_retries, callback_hosts))
     ]
     problems += _doubled(kept)
+    if len(both := [key for key in kept if key.lower() in moments.PARAMETERS]) > 1:
+        problems.append(Problem(f"{_FIELD}.{both[1]}", f"and {both[0]} exclude each other"))
     if strict:
         problems += [Problem(_FIELD, sentence) for sentence in refused]
     needs = {key.lower(): value for key, value in kept.items()}
@@ -85,6 +87,8 @@ def _wrong(
         "max_retries": lambda v: _retries(v, most_retries),
         "timeout": _timeout,
         "gpus": _gpus,
+        moments.COUNTDOWN: moments.wrong_countdown,
+        moments.NOT_BEFORE: moments.wrong_not_before,
         callbacks.PARAMETER: lambda v: callbacks.wrong(v, callback_hosts),
     }
     check = checks.get(key.lower())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tesp.errors import InvalidTask, Problem, UnsupportedUrl
-from tesp.tes import paths
+from tesp.tes import moments, paths
 from tesp.tes.models import Executor, FileType, Input, Output, Resources, TaskSubmission
 from tesp.tes.needs import GIGABYTE, Needs, in_bytes
 from tesp.tes.offers import PARAMETER, Offers
@@ -18,7 +18,7 @@ CheckUrl = Callable[[str, bool, FileType | None], None]
 """Takes a URL, whether it is written, and the type asked for; raises UnsupportedUrl, with the
 mend, where that can never work."""
 
-BACKEND_PARAMETERS = frozenset({"max_retries", "timeout", "gpus"})
+BACKEND_PARAMETERS = frozenset({"max_retries", "timeout", "gpus", *moments.PARAMETERS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ What a client may see is kept as ready-made text, FULL and BASIC, and only splic
 on the way out: no page is parsed and dumped again.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,6 +93,12 @@ def creation_time_of(body: str) -> str:
 def submission_of(body: str) -> TaskSubmission:
     """The inverse of body_text, from its full text."""
     return TaskSubmission.model_validate_json(f"{{{body}}}")
+
+
+def tags_of(body: str) -> dict[str, str]:
+    """The tags of a task, from the text of any view but MINIMAL."""
+    tags: dict[str, str] | None = json.loads(f"{{{body}}}").get("tags")
+    return tags or {}
 
 
 def logs_text(attempts: list[TaskLog]) -> Text:

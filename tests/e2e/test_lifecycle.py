@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,20 @@ def test_retries_append_one_log_an_attempt(server: TespServer, files: Path) -> N
     assert task["state"] == "SYSTEM_ERROR", task
     assert len(task["logs"]) == 2
     assert all(any("inputs[0]" in s for s in log["system_logs"]) for log in task["logs"])
+
+
+def test_a_task_that_is_to_start_later_waits_and_can_be_canceled(server: TespServer) -> None:
+    def later(**when: str) -> Document:
+        return {"resources": {"backend_parameters": when}, "executors": [shell("true")]}
+
+    far = server.submit(later(not_before="2999-12-31T23:59:59Z"))
+    ended = server.run(later(countdown="1"))
+    assert ended["state"] == "COMPLETE", ended
+    created, (log,) = datetime.fromisoformat(ended["creation_time"]), ended["logs"]
+    assert datetime.fromisoformat(log["start_time"]) >= created + timedelta(seconds=1)
+    assert server.state(far) == "QUEUED"
+    server.cancel(far)
+    assert server.wait(far)["state"] == "CANCELED"
 
 
 def test_unsupported_backend_parameters_are_told_in_the_log(server: TespServer) -> None:

@@ -20,12 +20,14 @@ FINISHED = '{"status": "finished"}'
 class BusProgram:
     """A `tesp bus ...` that runs on; its output and its log are files in `directory`."""
 
+    group = "bus"
+
     def __init__(self, directory: Path, *args: str | Path, **environ: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._out, self._log = directory / "out", directory / "log"
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "bus", *args],
+                [PROGRAM, self.group, *args],
                 cwd=directory,
                 env={**os.environ, "HOME": str(directory), **environ},
                 stdin=subprocess.DEVNULL,
@@ -68,14 +70,16 @@ def bus_program(directory: Path, *args: str | Path, **environ: str) -> Iterator[
         program.process.wait()
 
 
-def bus(directory: Path, *args: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run one to its end, at home in the directory."""
+def bus(
+    directory: Path, *args: str | Path, told: str = "", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one to its end, at home in the directory; `told` is its standard input."""
     directory.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
         [PROGRAM, "bus", *args],
         cwd=directory,
         env={**os.environ, "HOME": str(directory), **environ},
-        stdin=subprocess.DEVNULL,
+        input=told,
         capture_output=True,
         text=True,
         timeout=120,

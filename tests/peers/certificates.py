@@ -1,7 +1,9 @@
 """Certificates for 127.0.0.1 that clients trust when they are told to."""
 
+import base64
 import dataclasses
 import datetime
+import hashlib
 import ipaddress
 import ssl
 from pathlib import Path
@@ -38,6 +40,13 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.path)
         return context
+
+    def pin(self) -> str:
+        """What a browser may be told to trust: the digest of the public key, as it has it."""
+        key = x509.load_pem_x509_certificate(self.path.read_bytes()).public_key()
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        public = key.public_bytes(serialization.Encoding.DER, form)
+        return base64.b64encode(hashlib.sha256(public).digest()).decode()
 
     def client(self) -> ssl.SSLContext:
         """For the side that trusts it."""

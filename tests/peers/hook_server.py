@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ class Posted:
     path: str
     headers: dict[str, str]
     body: bytes
+    answer: int = 200
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -26,13 +28,15 @@ class Posted:
 
 
 class HookServer:
-    """Listens from `open` on; `statuses` maps a path to the answers that are given first."""
+    """Listens from `open` on; `statuses` maps a path to the answers that are given
+    first, `judge` gives all others."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.got: list[Posted] = []
         self.statuses: dict[str, list[int]] = {}
+        self.judge: Callable[[dict[str, str], bytes], int] = lambda headers, body: 200
         self.stalled = threading.Event()
         self.stalled.set()
         self._server: http.server.ThreadingHTTPServer | None = None
@@ -79,9 +83,10 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         statuses = self.peer.statuses.get(self.path, [])
-        status = statuses.pop(0) if statuses else 200
+        headers = dict(self.headers)
+        status = statuses.pop(0) if statuses else self.peer.judge(headers, body)
         self.peer.stalled.wait(30)
-        self.peer.got.append(Posted(self.path, dict(self.headers), body))
+        self.peer.got.append(Posted(self.path, headers, body, status))
         self.send_response(status)
         if 300 <= status < 400:
             self.send_header("Location", f"{self.peer.url}/elsewhere")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,13 +38,16 @@ class TespServer:
         self.data = directory / "data"
         self._listener = listener
         self.port: int = listener.getsockname()[1] if listener else free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        certificate = settings.get("server", {}).get("certificate")
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.port}"
         self.log = directory / "server.log"
         self._role = role
         self._settings = directory / "settings.toml"
-        self._settings.write_text(f"default = {_toml(settings)}\n")
+        self._settings.write_text(f"default = {toml(settings)}\n")
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = httpx.Client(base_url=f"{self.url}/ga4gh/tes/v1", timeout=30)
+        trusted = ssl.create_default_context(cafile=certificate) if certificate else True
+        base = f"{self.url}/ga4gh/tes/v1"
+        self.client = httpx.Client(base_url=base, timeout=30, verify=trusted)
 
     def start(self) -> "TespServer":
         """Start it, and wait until it answers."""
@@ -144,10 +148,10 @@ class TespServer:
         return sorted(p.name for p in (self.data / "work").glob("*"))
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
     """A value in TOML; JSON's strings, numbers and booleans are TOML's too."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
+        return "[" + ", ".join(toml(v) for v in value) + "]"
     return json.dumps(str(value) if isinstance(value, Path) else value)

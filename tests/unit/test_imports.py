@@ -27,7 +27,7 @@ _LEVELS = (
 _LEVEL = {part: level for level, parts in enumerate(_LEVELS) for part in parts}
 _VALUES_LEVEL = _LEVEL["tesp.settings"]
 # The groups of the command line that run a part of the server themselves.
-_CLI_WITH_LAYERS = ("tesp.cli.serve", "tesp.cli.doctor", "tesp.cli.bus")
+_CLI_WITH_LAYERS = ("tesp.cli.serve", "tesp.cli.doctor", "tesp.cli.bus", "tesp.cli.agent")
 
 
 def _modules() -> dict[str, Path]:

@@ -229,10 +229,15 @@ def test_a_route_leads_to_what_is_there() -> None:
         ({"host": "0.0.0.0", "port": 8080}, f"http://{platform.node()}:8080"),
         ({"host": "::", "port": 8080}, f"http://{platform.node()}:8080"),
         ({"public_url": "https://tes.example/a"}, "https://tes.example/a"),
+        ({"port": 8443, "certificate": "tes.pem"}, "https://127.0.0.1:8443"),
     ],
 )
 def test_pulsars_are_told_an_address_that_can_be_reached(server: dict[str, Any], url: str) -> None:
     assert parse({"server": server}).server.reachable_url() == url
+
+
+def test_a_key_needs_its_certificate() -> None:
+    assert "certificate_key needs certificate" in refused({"server": {"certificate_key": "k.pem"}})
 
 
 @pytest.mark.parametrize("url", ["tes.example", "ftp://tes.example", "https://a:b@tes.example"])

@@ -78,7 +78,7 @@ class Following:
                     return
 
     async def _next(self, news: News) -> Seen | Ended | None:
-        due = min(self._ask_at, self._ask_at if self._look_at is None else self._look_at)
+        due = self._ask_at if self._look_at is None else min(self._ask_at, self._look_at)
         status = await news.next(max(0.0, due - self._clock()))
         try:
             item = await (self._heard(status) if status else self._overdue())
@@ -195,7 +195,8 @@ class Following:
         if not look.there:
             return await self._gone()
         if self._status and self._status.state in wire.FINAL and not self._orphaned:
-            return Ended(None, self._sentence(self._status), tails=report.tails)
+            name = self._settings.name
+            return Ended(None, self._status.ended(name, "without a result"), tails=report.tails)
         self._take(report.heartbeat)
         return await self._silence(report) or self._changed(report)
 
@@ -294,14 +295,6 @@ class Following:
                     return result._replace(sent=everything)
         sentence = f"The Pulsar {self._settings.name} could not post every output file."
         return result._replace(sent=[], send_error=sentence)
-
-    def _sentence(self, status: Status) -> str:
-        code = "" if status.returncode is None else f", exit code {status.returncode}"
-        said = f" It said: {status.words()}" if status.words() else ""
-        return (
-            f"The job on the Pulsar {self._settings.name} ended without a result "
-            f"({status.state}{code}).{said}"
-        )
 
     def _silent(self, seconds: float) -> str:
         state = self._status.state if self._status else "nothing"

@@ -182,7 +182,7 @@ class Watching:
             # Started twice, perhaps on another node, this one left the job to the first. And
             # without a code Pulsar has only not heard of it: its scheduler may be away.
             return await self._signs(status)
-        sentence = self._sentence(status, "without a result")
+        sentence = status.ended(self._name, "without a result")
         return Ended(None, sentence, tails=self._seen.tails)
 
     async def _never_began(self, status: Status) -> Seen | Ended | None:
@@ -192,7 +192,7 @@ class Watching:
             if await self._read(CLAIM_FILE) is not None:
                 return await self._signs(status)
         self._unexplained = not status.words() and _WHY_FILE in (status.job_files or ())
-        return Ended(None, self._sentence(status, "before it started"), started=False)
+        return Ended(None, status.ended(self._name, "before it started"), started=False)
 
     async def explained(self, ended: Ended) -> Ended:
         """The same, with what Pulsar wrote of a failure into a file that REST does not show."""
@@ -200,12 +200,6 @@ class Watching:
             return ended
         words = await self._jobs.why(self._job)
         return replace(ended, reason=f"{ended.reason} It said: {words}") if words else ended
-
-    def _sentence(self, status: Status, how: str) -> str:
-        code = "" if status.returncode is None else f", exit code {status.returncode}"
-        words = status.words()
-        said = f" It said: {words}" if words else ""
-        return f"The job on the Pulsar {self._name} ended {how} ({status.state}{code}).{said}"
 
     async def _signs(self, status: Status | None) -> Seen | Ended | None:
         """What the runner's files tell of a job that runs, or is said to."""
@@ -232,8 +226,7 @@ class Watching:
         state = status.state if status else "nothing that can be read"
         code = status.returncode if status else None
         known = "" if code is None else f" with exit code {code}"
-        words = status.words() if status else ""
-        said = f" It said: {words}" if words else ""
+        said = status.said() if status else ""
         return (
             f"The job on the Pulsar {self._name} ended without a result: its runner has shown no "
             f"sign of life for {seconds:g} s, and Pulsar says {state}{known}.{said}"

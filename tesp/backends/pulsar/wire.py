@@ -108,6 +108,16 @@ class Status:
         said = " ".join(f"{self.job_stderr}\n{self.stderr}".split())
         return said[-500:]
 
+    def said(self) -> str:
+        """The same, to follow a sentence."""
+        words = self.words()
+        return f" It said: {words}" if words else ""
+
+    def ended(self, pulsar: str, how: str) -> str:
+        """The sentence that a job on the Pulsar of that name ended so."""
+        code = "" if self.returncode is None else f", exit code {self.returncode}"
+        return f"The job on the Pulsar {pulsar} ended {how} ({self.state}{code}).{self.said()}"
+
 
 def status_of(body: bytes | Mapping[str, Any]) -> Status:
     """A status as Pulsar sends it, over REST or in a message; raises ValueError."""

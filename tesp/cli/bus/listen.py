@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tesp.cli.bus.site import BrokerName, CaFile, Host, Prefix, SpoolDir, site
+from tesp.cli.bus.site import BrokerName, CaFile, Host, Prefix, site
+from tesp.cli.bus.spools import SpoolDir
 from tesp.cli.configuration import SettingsFile
 
 if TYPE_CHECKING:

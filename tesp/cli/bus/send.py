@@ -1,34 +1,61 @@
-"""`tesp bus send`: one message; where no broker takes it, it waits on disk."""
+"""`tesp bus send`: messages to a broker, or by mail; where nobody takes them, they wait on disk."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tesp.cli.bus.batches import mailed, objects, published
 from tesp.cli.bus.flags import PAIR
-from tesp.cli.bus.messages import told
-from tesp.cli.bus.site import BrokerName, CaFile, Host, SpoolDir, site
+from tesp.cli.bus.mailing import (
+    MailBytes,
+    MailFrom,
+    MailSite,
+    MailTo,
+    Smtp,
+    StartTls,
+    mail_site,
+)
+from tesp.cli.bus.site import BrokerName, CaFile, Host, Site, site
+from tesp.cli.bus.spools import SpoolDir
 from tesp.cli.codes import Code
 from tesp.cli.configuration import SettingsFile
 from tesp.cli.terminal import note
 from tesp.errors import SettingsError
 
 if TYPE_CHECKING:
-    from tesp.bus import Bus, Message
+    from tesp.bus import Message, Outlet
     from tesp.bus.sender import Sent
 
-Topic = Annotated[str, typer.Option("-t", "--topic", help="Where to.")]
+_MOST_MAIL_BYTES = 5_000_000
+
+Topic = Annotated[str | None, typer.Option("-t", "--topic", help="Where to; a mail needs none.")]
 Attributes = Annotated[
     list[str] | None,
     typer.Option("--attr", metavar="KEY VALUE", help="What it says; may be given again."),
 ]
+Batch = Annotated[
+    str | None,
+    typer.Option("--batch", metavar="FILE", help="One JSON object a line instead; - for stdin."),
+]
+Attach = Annotated[
+    list[Path] | None,
+    typer.Option("--attach", metavar="FILE", help="By mail, beside a message of a type with files"),
+]
 
 
 def send(
-    topic: Topic,
+    topic: Topic = None,
     attr: Attributes = None,
+    batch: Batch = None,
+    attach: Attach = None,
     host: Host = None,
     broker: BrokerName = None,
+    smtp: Smtp = None,
+    mail_to: MailTo = None,
+    mail_from: MailFrom = None,
+    starttls: StartTls = False,
+    mail_bytes: MailBytes = _MOST_MAIL_BYTES,
     ca_file: CaFile = None,
     spool: SpoolDir = None,
     settings_file: SettingsFile = None,
@@ -37,15 +64,29 @@ def send(
 
     Three tries, then it waits on disk, and goes before the next that is sent: exit code 75.
 
+    By mail, from nodes that nothing else leaves, in Prodiguer's format: --smtp.
+
     Example: tesp bus send -t COGUK/elan/status --attr status finished
     """
-    message = told(topic, dict(_pair(one) for one in attr or ()))
-    _end(_deliver(message, host, broker, ca_file, spool, settings_file))
+    fields = _fields(attr, batch)
+    if smtp is None:
+        messages = published(_topic(topic, attach), fields)
+        _deliver(messages, site(settings_file, host, broker, ca_file), spool)
+        return
+    if topic is not None or host is not None or broker is not None:
+        raise SettingsError("--smtp: a mail goes to no topic and no broker: leave -t and them out")
+    way = mail_site(settings_file, smtp, mail_to, mail_from, starttls, ca_file, mail_bytes)
+    _deliver(mailed(fields, attach or (), way.settings), way, spool)
 
 
 def flush(
     host: Host = None,
     broker: BrokerName = None,
+    smtp: Smtp = None,
+    mail_to: MailTo = None,
+    mail_from: MailFrom = None,
+    starttls: StartTls = False,
+    mail_bytes: MailBytes = _MOST_MAIL_BYTES,
     ca_file: CaFile = None,
     spool: SpoolDir = None,
     settings_file: SettingsFile = None,
@@ -54,34 +95,48 @@ def flush(
 
     Example: tesp bus flush --host mqtt://mq.example
     """
-    _end(_deliver(None, host, broker, ca_file, spool, settings_file))
+    if smtp is None:
+        _deliver(None, site(settings_file, host, broker, ca_file), spool)
+        return
+    way = mail_site(settings_file, smtp, mail_to, mail_from, starttls, ca_file, mail_bytes)
+    _deliver(None, way, spool)
 
 
-def _deliver(
-    message: "Message | None",
-    host: str | None,
-    broker: str | None,
-    ca_file: Path | None,
-    spool: Path | None,
-    settings_file: Path | None,
-) -> "Sent":
-    chosen = site(settings_file, host, broker, ca_file)
+def _deliver(messages: "list[Message] | None", way: Site | MailSite, spool: Path | None) -> None:
+    """Send messages, or what waits for the same way."""
     results: list[Sent] = []
 
-    async def work(bus: "Bus") -> None:
-        sender = chosen.sender(bus, spool)
-        results.append(await (sender.send([message]) if message else sender.flush()))
+    async def work(outlet: "Outlet") -> None:
+        sender = way.sender(outlet, spool)
+        results.append(await (sender.flush() if messages is None else sender.send(messages)))
 
-    chosen.run(work)
-    return results[0]
+    way.run(work)
+    _end(results[0])
 
 
 def _end(sent: "Sent") -> None:
     from tesp.bus.sender import Sent
 
     if sent is Sent.SPOOLED:
-        note("tesp: no broker takes it now: it waits on disk, and goes before the next")
+        note("tesp: nobody takes it now: it waits on disk, and goes before the next")
         raise typer.Exit(Code.SPOOLED)
+
+
+def _fields(attr: list[str] | None, batch: str | None) -> list[dict[str, Any]]:
+    """What each message says."""
+    if batch is None:
+        return [dict(_pair(one) for one in attr or ())]
+    if attr:
+        raise SettingsError("--attr and --batch: a message is the one or the other")
+    return objects(batch)
+
+
+def _topic(topic: str | None, attach: list[Path] | None) -> str:
+    if topic is None:
+        raise SettingsError("-t is missing: the topic; only by mail (--smtp) there is none")
+    if attach:
+        raise SettingsError("--attach: files go by mail alone (--smtp)")
+    return topic
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import typer
 
+from tesp.cli.bus.spools import sender_to, spool_of
 from tesp.cli.configuration import configured
 from tesp.errors import SettingsError
 
 if TYPE_CHECKING:
-    from tesp.bus import Bus
+    from tesp.bus import Bus, Outlet
     from tesp.bus.sender import Sender
     from tesp.settings import BrokerSettings, Settings
 
@@ -39,12 +40,6 @@ Prefix = Annotated[
     str | None,
     typer.Option("--mqtt-env", "--prefix", metavar="PREFIX", help="Of all topics, such as COGUK."),
 ]
-SpoolDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--spool", metavar="DIR", help="Where messages wait that no broker takes at the moment."
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +58,12 @@ class Site:
 
     def spool(self, directory: Path | None) -> Path:
         """Where messages for this broker wait."""
-        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         place = f"{self.broker.username or ''}@{self.broker.host}:{self.broker.port}"
-        return directory or Path(state) / "tesp" / "spool" / quote(place, safe="@:")
+        return directory or spool_of(place)
 
-    def sender(self, bus: "Bus", directory: Path | None) -> "Sender":
+    def sender(self, outlet: "Outlet", directory: Path | None) -> "Sender":
         """A sender whose messages are not lost where the broker is away."""
-        from tesp.bus.sender import Sender
-        from tesp.bus.spool import Spool
-
-        return Sender(bus, Spool(self.spool(directory)))
+        return sender_to(outlet, self.spool(directory))
 
     def run(self, work: "Callable[[Bus], Awaitable[None]]") -> None:
         """Do something with the bus, and let go of it."""
@@ -99,9 +90,10 @@ def site(
     ca_file: Path | None = None,
     prefix: str | None = None,
     client_id: str | None = None,
+    data: Path | None = None,
 ) -> Site:
     """Out of flags, variables and settings; raises SettingsError."""
-    settings = configured(settings_file)
+    settings = configured(settings_file, data)
     chosen = _of_url(host or _TAELS_OWN) if host else _of_settings(settings, broker)
     changes = {"ca_file": ca_file, "client_id": client_id, **_password(chosen)}
     changed = {**chosen.model_dump(), **{k: v for k, v in changes.items() if v is not None}}

@@ -45,6 +45,7 @@ async def _examine(settings: "Settings") -> "list[Finding]":
     import logging
 
     from tesp.cli.doctor.machine import machine_findings
+    from tesp.cli.doctor.notifications import notification_findings
     from tesp.cli.doctor.pulsars import pulsar_findings
     from tesp.cli.doctor.runtimes import runtime_findings
     from tesp.cli.doctor.storage import storage_findings
@@ -58,6 +59,7 @@ async def _examine(settings: "Settings") -> "list[Finding]":
         machine_findings,
         store_findings,
         storage_findings,
+        notification_findings,
     )
     found = await asyncio.gather(*(part(settings) for part in parts))
     return [finding for part in found for finding in part]

@@ -62,7 +62,7 @@ class MongoStore:
         """Store a task with its first event."""
         task_id, new = await self._errands.run(tasks.create(self._db, task))
         if new:
-            self._news.tell(task_id, 1)
+            self._news.tell(task_id, 1, task.delay_seconds)
         return task_id
 
     async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:

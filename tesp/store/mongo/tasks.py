@@ -87,7 +87,7 @@ def _document(task: NewTask, body: Piece) -> list[Stage]:
     )
     dumped = shape.model_dump(by_alias=True, exclude_none=True, exclude={"id"}, mode="json")
     event = {"number": 1, "state": INITIAL.value, "time": NOW, "attempt": 1}
-    timed: dict[str, Any] = {"due": NOW, "outbox": NOW, "history": [event]}
+    timed: dict[str, Any] = {"due": after(task.delay_seconds), "outbox": NOW, "history": [event]}
     if task.idempotency is not None:
         key = StoredKey(key=task.idempotency.key, digest=task.idempotency.digest)
         expires = {"expires": after(_DAY_SECONDS)}

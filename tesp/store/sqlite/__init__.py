@@ -82,16 +82,16 @@ class SqliteStore:
 
     async def create(self, task: NewTask) -> str:
         """Store a task with its first event."""
-        return await self._told(
-            lambda db: Done(tasks.create(db, task, self._clock()), wake=_AT_ONCE)
-        )
+        (task_id,) = await self.create_many([task])
+        return task_id
 
     async def create_many(self, new: Sequence[NewTask]) -> Sequence[str]:
         """As many creations, in one transaction: all or none."""
 
         def work(db: sqlite3.Connection) -> Done[Sequence[str]]:
             now = self._clock()
-            return Done([tasks.create(db, task, now) for task in new], wake=_AT_ONCE)
+            wakes = {_wake(now, task.delay_seconds) for task in new}
+            return Done([tasks.create(db, task, now) for task in new], tuple(wakes))
 
         return await self._told(work) if new else ()
 
@@ -112,7 +112,7 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> Done[Cancel]:
             came = tasks.cancel(db, task_id, self._clock())
-            return Done(came, _AT_ONCE if came in (Cancel.ENDED, Cancel.ASKED) else None)
+            return Done(came, (_AT_ONCE,) if came in (Cancel.ENDED, Cancel.ASKED) else ())
 
         return await self._told(work)
 
@@ -167,7 +167,7 @@ class SqliteStore:
             if not (written.applied and leases.ends(written.state)):
                 return Done(written)
             delay = change.delay_seconds if written.state is INITIAL else 0.0
-            return Done(written, now + delay if delay > 0 else _AT_ONCE)
+            return Done(written, (_wake(now, delay),))
 
         return await (self._writer.run(work) if change.transition is None else self._told(work))
 
@@ -303,6 +303,11 @@ class Taken:
     ownership: Ownership
     connection: sqlite3.Connection
     wakes: Sequence[float]
+
+
+def _wake(now: float, delay_seconds: float) -> float:
+    """When to look at what is due after a delay."""
+    return now + delay_seconds if delay_seconds > 0 else _AT_ONCE
 
 
 def _take(file: Path, clock: Callable[[], float], mounts: Path) -> Taken:

@@ -54,7 +54,8 @@ def create(db: sqlite3.Connection, task: NewTask, now: float) -> str:
         db.execute(_INSERT_KEY, (task.owner, key.key, key.digest, task.id, now))
     needs = needs_text(task.needs)
     origin = (task.correlation, task.hops, task.callback)
-    columns = (task.id, task.owner, INITIAL, task.name, needs, now, *origin)
+    due = now + task.delay_seconds
+    columns = (task.id, task.owner, INITIAL, task.name, needs, due, *origin)
     if db.execute(_INSERT_TASK, columns).rowcount == 0:
         raise Conflict(f"there is a task {task.id} already")
     warnings = json.dumps(task.warnings) if task.warnings else None

@@ -19,11 +19,11 @@ _MOST = 512  # writes in one commit: bounds how long the first of them waits
 class Done(Generic[T]):
     """What a write gives its caller, and when there is something to look at because of it.
 
-    `wake` is a time by the store's clock, 0 for at once, None for never.
+    `wakes` are times by the store's clock, 0 for at once.
     """
 
     value: T
-    wake: float | None = None
+    wakes: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class Writer:
     def _settle(self, group: list[Job]) -> None:
         for job in group:
             job.settle()
-        wakes = [j.done.wake for j in group if j.done is not None and j.done.wake is not None]
+        wakes = [time for j in group if j.done is not None for time in j.done.wakes]
         if wakes:
             self._notify(wakes)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import aio_pika
 
-from tesp.bus import Bus, Delivery, Message, Value, brokers
+from tesp.bus import Bus, Delivery, Message, Value, brokers, filters
 from tesp.bus.memory import MemoryBus
 from tesp.settings import BrokerSettings
 from tests.peers.mosquitto import MosquittoServer
@@ -62,7 +62,7 @@ class Site:
         """What any other program may send."""
         assert self.settings is not None
         if self.settings.scheme == "amqp":
-            await self._send_by_amqp(f"{self.root}.{below}", bodies)
+            await self._send_by_amqp(filters.key_of(f"{self.root}/{below}"), bodies)
         else:
             for body in bodies:
                 await asyncio.to_thread(self._send_by_mqtt, f"{self.root}/{below}", body)

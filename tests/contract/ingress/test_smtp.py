@@ -2,12 +2,10 @@
 
 import asyncio
 import base64
-import contextlib
 import logging
 import smtplib
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +13,15 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Proxy
 
-from tesp.bus import Message, tael
-from tesp.errors import BusRefused, BusUnavailable, MessageRefused, SettingsError
-from tesp.ingress.mail import Attachment, Reading
-from tesp.ingress.mail_sender import MailSender, Relay
+from tesp.bus import tael
+from tesp.errors import BusUnavailable, MessageRefused, SettingsError
+from tesp.ingress.mail import Reading
 from tesp.ingress.smtp import SmtpIngress
 from tesp.settings import SmtpSettings
 from tests.contract.ingress.conftest import Taker
-from tests.contract.ingress.mails import line, mail
+from tests.contract.ingress.mails import USER, line, mail, smtp_ingress
 from tests.peers.certificates import Certificate
 from tests.peers.room import free_port
-
-_USER = {"username": "node", "password": "rose and crown"}
-
-
-@contextlib.asynccontextmanager
-async def listening(taker: Taker, directory: Path, **keys: Any) -> AsyncIterator[SmtpIngress]:
-    settings = SmtpSettings(enabled=True, port=0, hostname="localhost", **keys)
-    reading = Reading("tesp", excluded=frozenset(settings.excluded_types))
-    ingress = SmtpIngress(settings, reading, taker, directory / "mails.sqlite")
-    await ingress.start()
-    try:
-        yield ingress
-    finally:
-        await ingress.close()
 
 
 async def talk(ingress: SmtpIngress, act: Callable[[smtplib.SMTP], Any]) -> Any:
@@ -77,7 +60,7 @@ async def swaks(port: int, *options: str | Path) -> tuple[int, str]:
 async def test_swaks_sends_a_message_with_an_attachment(taker: Taker, tmp_path: Path) -> None:
     card = tmp_path / "config.card"
     card.write_text("[UserChoices]\nJobName=historical\n")
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         body = f"{line('m-1', '0000')}\n"
         options = ("--body", body, "--attach-name", "config.card", "--attach", f"@{card}")
         code, said = await swaks(ingress.port, *options)
@@ -90,8 +73,46 @@ async def test_swaks_sends_a_message_with_an_attachment(taker: Taker, tmp_path: 
     assert tael.decode(one.message.topic, one.raw, 0.0).id == "m-1"
 
 
+_TEXT_PART = """\
+Subject: x
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+
+--b
+
+{line}
+--b
+Content-Type: text/plain
+Content-Disposition: attachment; filename=config.card
+Content-Transfer-Encoding: {encoding}
+
+{text}
+--b--
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "meant"),
+    [
+        ("7bit", "JobName=a\n\nend\n", "JobName=a\n\nend\n"),
+        ("8bit", "JobName=ü\nend", "JobName=ü\nend"),
+        ("quoted-printable", "JobName=\n=3Da\nend=0D=0A", "JobName=a\nend\r\n"),
+        ("base64", "YQpiDQpj", "a\nb\r\nc"),
+    ],
+)
+async def test_a_file_of_any_encoding_is_what_was_sent(
+    taker: Taker, tmp_path: Path, encoding: str, text: str, meant: str
+) -> None:
+    raw = tmp_path / "mail"
+    raw.write_text(_TEXT_PART.format(line=line("m-1", "0000"), encoding=encoding, text=text))
+    async with smtp_ingress(taker, tmp_path) as ingress:
+        code, said = await swaks(ingress.port, "--data", f"@{raw}")
+    assert code == 0, said
+    assert taker.came[0].message.payload["configuration"] == meant
+
+
 async def test_a_batch_arrives_in_its_order_and_is_counted(taker: Taker, tmp_path: Path) -> None:
-    async with listening(taker, tmp_path, excluded_types=("7000",)) as ingress:
+    async with smtp_ingress(taker, tmp_path, excluded_types=("7000",)) as ingress:
         lines = (line("m-1"), line("m-2", "7000"), "noise", line("m-3"), line("m-1"))
         code, said = await sent(ingress, *lines)
         counts = [row[2:] for row in await ingress.counts()]
@@ -106,7 +127,7 @@ async def test_a_message_that_came_before_is_skipped_after_a_restart_too(
     taker: Taker, tmp_path: Path
 ) -> None:
     for lines in ((line("m-1"),), (line("m-1"), line("m-2"))):
-        async with listening(taker, tmp_path) as ingress:
+        async with smtp_ingress(taker, tmp_path) as ingress:
             assert (await sent(ingress, *lines))[0] == 250
     assert taker.ids == ["m-1", "m-2"]
 
@@ -114,7 +135,7 @@ async def test_a_message_that_came_before_is_skipped_after_a_restart_too(
 async def test_of_two_mails_at_once_with_the_same_message_one_is_a_duplicate(
     taker: Taker, tmp_path: Path
 ) -> None:
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         replies = await asyncio.gather(*(sent(ingress, line("m-1")) for _ in range(3)))
     assert [code for code, _ in replies] == [250] * 3
     assert taker.ids == ["m-1"]
@@ -123,7 +144,7 @@ async def test_of_two_mails_at_once_with_the_same_message_one_is_a_duplicate(
 async def test_what_was_delivered_of_a_mail_is_not_delivered_again(
     taker: Taker, tmp_path: Path
 ) -> None:
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         taker.last = 2
         lines = [line(f"m-{number}") for number in range(4)]
         assert (await sent(ingress, *lines))[0] == 451
@@ -136,7 +157,7 @@ async def test_what_was_delivered_of_a_mail_is_not_delivered_again(
 async def test_a_mail_is_sent_again_until_its_messages_are_delivered(
     taker: Taker, tmp_path: Path
 ) -> None:
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         taker.trouble = BusUnavailable("the broker is away")
         assert (await sent(ingress, line("m-1")))[0] == 451
         taker.trouble = None
@@ -147,7 +168,7 @@ async def test_a_mail_is_sent_again_until_its_messages_are_delivered(
 async def test_an_error_of_ours_keeps_the_mail_with_its_sender(
     taker: Taker, tmp_path: Path
 ) -> None:
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         taker.trouble = RuntimeError("a bug")
         code, said = await sent(ingress, line("m-1"))
         assert (code, "a bug" in said) == (451, False)
@@ -159,7 +180,7 @@ async def test_a_message_that_no_broker_takes_is_dropped_and_told(
     taker: Taker, tmp_path: Path
 ) -> None:
     taker.trouble = MessageRefused("the topic may not be written to")
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         code, said = await sent(ingress, line("m-1"))
     assert code == 554
     assert "may not be written" in said
@@ -172,7 +193,7 @@ async def test_a_message_that_no_broker_takes_is_dropped_and_told(
 async def test_a_mail_that_is_refused_says_why(
     taker: Taker, tmp_path: Path, text: str, reason: str
 ) -> None:
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         code, said = await sent(ingress, text)
         assert (code, reason in said) == (554, True), said
         assert (await sent(ingress, line("m-2")))[0] == 250
@@ -182,7 +203,7 @@ async def test_a_mail_that_is_refused_says_why(
 async def test_a_mail_that_is_too_big_is_refused_and_the_next_is_taken(
     taker: Taker, tmp_path: Path
 ) -> None:
-    async with listening(taker, tmp_path, most_mail_bytes=100_000) as ingress:
+    async with smtp_ingress(taker, tmp_path, most_mail_bytes=100_000) as ingress:
         code, _ = await sent(ingress, *(line(f"m-{n}") for n in range(1000)))
         assert code == 552
         assert (await sent(ingress, line("m")))[0] == 250
@@ -192,7 +213,7 @@ async def test_a_mail_that_is_too_big_is_refused_and_the_next_is_taken(
 async def test_a_line_of_a_megabyte_passes_smtp_and_is_dropped(
     taker: Taker, tmp_path: Path
 ) -> None:
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         raw = b"Subject: x\r\n\r\n" + b"A" * (1 << 20) + b"\r\n" + line("m-2").encode() + b"\r\n"
 
         def act(server: smtplib.SMTP) -> Any:
@@ -213,13 +234,13 @@ async def test_who_sends_without_an_end_is_cut_off(taker: Taker, tmp_path: Path)
                 return True
             return False
 
-    async with listening(taker, tmp_path, most_mail_bytes=100_000) as ingress:
+    async with smtp_ingress(taker, tmp_path, most_mail_bytes=100_000) as ingress:
         assert await asyncio.to_thread(pour, ingress.port)
         assert (await sent(ingress, line("m")))[0] == 250
 
 
 async def test_too_many_connections_are_told_to_come_back(taker: Taker, tmp_path: Path) -> None:
-    async with listening(taker, tmp_path, connections=1) as ingress:
+    async with smtp_ingress(taker, tmp_path, connections=1) as ingress:
 
         def act(server: smtplib.SMTP) -> None:
             with pytest.raises(smtplib.SMTPConnectError) as caught:
@@ -232,13 +253,13 @@ async def test_too_many_connections_are_told_to_come_back(taker: Taker, tmp_path
 @pytest.mark.parametrize("kind", ["PLAIN", "LOGIN"])
 async def test_who_logs_in_over_tls_is_trusted(taker: Taker, tmp_path: Path, kind: str) -> None:
     certificate = Certificate.make(tmp_path)
-    keys = {"certificate": certificate.path, "require_tls": True, "users": (_USER,)}
-    async with listening(taker, tmp_path, **keys) as ingress:
+    keys = {"certificate": certificate.path, "require_tls": True, "users": (USER,)}
+    async with smtp_ingress(taker, tmp_path, **keys) as ingress:
 
         def act(server: smtplib.SMTP) -> None:
             server.starttls(context=certificate.client())
             server.ehlo()
-            server.user, server.password = _USER["username"], _USER["password"]
+            server.user, server.password = USER["username"], USER["password"]
             server.auth(kind, server.auth_plain if kind == "PLAIN" else server.auth_login)
             server.send_message(mail(line("m-1")))
 
@@ -250,15 +271,15 @@ async def test_swaks_logs_in_on_loopback_and_no_log_has_the_password(
     taker: Taker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with listening(taker, tmp_path, users=(_USER,)) as ingress:
+    async with smtp_ingress(taker, tmp_path, users=(USER,)) as ingress:
         options = ("--auth", "PLAIN", "--auth-user", "node", "--body", f"{line('m-1')}\n")
-        code, said = await swaks(ingress.port, *options, "--auth-password", _USER["password"])
+        code, said = await swaks(ingress.port, *options, "--auth-password", USER["password"])
         assert code == 0, said
         code, said = await swaks(ingress.port, *options, "--auth-password", "wrong")
         assert (code, "535" in said) == (28, True), said
-    secret = base64.b64encode(f"\0node\0{_USER['password']}".encode()).decode()
+    secret = base64.b64encode(f"\0node\0{USER['password']}".encode()).decode()
     assert secret not in caplog.text
-    assert _USER["password"] not in caplog.text
+    assert USER["password"] not in caplog.text
     assert [(one.message.id, one.trusted) for one in taker.came] == [("m-1", True)]
 
 
@@ -266,12 +287,12 @@ async def test_nobody_is_let_in_with_another_password_or_without_tls(
     taker: Taker, tmp_path: Path
 ) -> None:
     certificate = Certificate.make(tmp_path)
-    keys = {"certificate": certificate.path, "require_tls": True, "users": (_USER,)}
-    async with listening(taker, tmp_path, **keys) as ingress:
+    keys = {"certificate": certificate.path, "require_tls": True, "users": (USER,)}
+    async with smtp_ingress(taker, tmp_path, **keys) as ingress:
 
         def wrong(server: smtplib.SMTP) -> None:
             server.starttls(context=certificate.client())
-            for name, password in (("node", "rose"), ("other", _USER["password"])):
+            for name, password in (("node", "rose"), ("other", USER["password"])):
                 with pytest.raises(smtplib.SMTPAuthenticationError):
                     server.login(name, password)
             with pytest.raises(smtplib.SMTPSenderRefused, match="Log in first"):
@@ -289,12 +310,12 @@ async def test_nobody_is_let_in_with_another_password_or_without_tls(
 async def test_the_unknown_may_send_untrusted_where_that_is_set(
     taker: Taker, tmp_path: Path
 ) -> None:
-    keys = {"users": (_USER,), "allow_anonymous": True}
-    async with listening(taker, tmp_path, **keys) as ingress:
+    keys = {"users": (USER,), "allow_anonymous": True}
+    async with smtp_ingress(taker, tmp_path, **keys) as ingress:
         assert (await sent(ingress, line("m-1")))[0] == 250
 
         def trusted(server: smtplib.SMTP) -> None:
-            server.login(_USER["username"], _USER["password"])
+            server.login(USER["username"], USER["password"])
             server.send_message(mail(line("m-1")))
 
         await talk(ingress, trusted)
@@ -303,7 +324,7 @@ async def test_the_unknown_may_send_untrusted_where_that_is_set(
 
 
 async def test_a_second_server_relays_to_ours(taker: Taker, tmp_path: Path) -> None:
-    async with listening(taker, tmp_path) as ingress:
+    async with smtp_ingress(taker, tmp_path) as ingress:
         relay = Controller(Proxy("127.0.0.1", ingress.port), hostname="127.0.0.1", port=free_port())
         await asyncio.to_thread(relay.start)
         try:
@@ -312,57 +333,6 @@ async def test_a_second_server_relays_to_ours(taker: Taker, tmp_path: Path) -> N
             await asyncio.to_thread(relay.stop)
     assert code == 0, said
     assert taker.ids == ["m-1", "m-2"]
-
-
-def told(number: int, **more: object) -> Message:
-    payload = {"status": "finished", "number": number, **more}
-    return Message("tesp/a/status", payload, f"id-{number}", 1000.0 + number, "a cause")
-
-
-async def test_our_sender_sends_batches_to_ours(taker: Taker, tmp_path: Path) -> None:
-    certificate = Certificate.make(tmp_path)
-    keys = {"certificate": certificate.path, "require_tls": True, "users": (_USER,)}
-    async with listening(taker, tmp_path, **keys) as ingress:
-        relay = Relay(
-            *("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port),
-            *(_USER["username"], _USER["password"], certificate.client()),
-            most_bytes=20_000,
-        )
-        await MailSender(relay).send([told(number, text="x" * 1000) for number in range(60)])
-        mails = len(await ingress.counts())
-        await MailSender(relay).send([told(3), told(60)])
-    assert [one.message.payload["number"] for one in taker.came] == list(range(61))
-    assert mails > 3
-    assert {one.message.type for one in taker.came} == {"1100"}
-
-
-async def test_our_sender_sends_an_attachment(taker: Taker, tmp_path: Path) -> None:
-    async with listening(taker, tmp_path) as ingress:
-        relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port)
-        one = Message("t", {"status": "finished"}, "id", 0.0, "c", type="7010")
-        await MailSender(relay).send([one], [Attachment("m.json", b"{}")])
-        with pytest.raises(MessageRefused):
-            await MailSender(relay).send([told(1)], [Attachment("m.json", b"{}")])
-    assert taker.came[0].message.payload["data"] == "{}"
-
-
-async def test_our_sender_tells_later_from_never(taker: Taker, tmp_path: Path) -> None:
-    relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", free_port())
-    with pytest.raises(BusUnavailable, match="cannot be reached"):
-        await MailSender(relay).send([told(1)])
-    async with listening(taker, tmp_path) as ingress:
-        relay = Relay("127.0.0.1", "in@tes.example", "node@hpc.example", ingress.port)
-        taker.trouble = BusUnavailable("away")
-        with pytest.raises(BusUnavailable, match="451"):
-            await MailSender(relay).send([told(1)])
-        taker.trouble = MessageRefused("never")
-        with pytest.raises(BusRefused, match="554"):
-            await MailSender(relay).send([told(2)])
-        untrusted = ssl.create_default_context()
-        with pytest.raises(BusRefused):
-            await MailSender(Relay("127.0.0.1", "i@t", "n@h", ingress.port, tls=untrusted)).send(
-                [told(3)]
-            )
 
 
 async def test_a_port_that_is_taken_stops_the_start(taker: Taker, tmp_path: Path) -> None:

@@ -100,6 +100,17 @@ async def test_a_task_that_becomes_due_wakes_when_it_can_be_claimed(
     assert found == [claim.fence.task_id]
 
 
+async def test_a_task_that_is_to_start_later_wakes_when_it_can_be_claimed(store: Store) -> None:
+    await stored(store, delay_seconds=3600.0)
+    late = await stored(store, delay_seconds=0.4)
+    assert await store.claim(late, "b", "me", 60.0) is None
+
+    while not (found := await due(store)):
+        assert await woken(store)
+
+    assert found == [late]
+
+
 async def test_one_who_gave_up_waiting_takes_no_news_with_him(store: Store) -> None:
     await quiet(store)
     waiting = asyncio.create_task(woken(store))

@@ -1,10 +1,12 @@
 """Flags as Tael's own programs take them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tesp.cli.bus.flags import PAIR, single
+from tesp.cli.bus.mailing import MailSite, mail_site
 from tesp.cli.bus.site import site
 from tesp.errors import SettingsError
 
@@ -66,6 +68,59 @@ def test_a_prefix_holds_no_wildcard(tmp_path: Path) -> None:
     assert site(empty(tmp_path), "a", prefix="COGUK/x").prefix == "COGUK/x"
     with pytest.raises(SettingsError, match="--mqtt-env"):
         site(empty(tmp_path), "a", prefix="#")
+
+
+def mails(directory: Path, smtp: str, **flags: Any) -> MailSite:
+    given = {"mail_to": "in@x", "mail_from": "n@x", "starttls": False, "ca_file": None}
+    return mail_site(empty(directory), smtp, mail_bytes=1000, **{**given, **flags})
+
+
+@pytest.mark.parametrize(
+    ("smtp", "starttls", "way"),
+    [
+        ("relay", False, ("relay", 25, "none", None)),
+        ("relay:2525", True, ("relay", 2525, "starttls", None)),
+        ("a%40b@relay", True, ("relay", 25, "starttls", "a@b")),
+        ("smtps://u@[::1]", False, ("::1", 465, "tls", "u")),
+    ],
+)
+def test_a_relay_is_a_host_or_a_url(
+    tmp_path: Path, smtp: str, starttls: bool, way: tuple[object, ...]
+) -> None:
+    server = mails(tmp_path, smtp, starttls=starttls).relay.server
+    assert (server.host, server.port, server.security, server.username) == way
+
+
+@pytest.mark.parametrize(
+    ("smtp", "flags", "said"),
+    [
+        ("http://relay", {}, "this is no"),
+        ("relay:port", {}, "this is no HOST"),
+        ("u:secret@relay", {}, "TESP_BUS_PASSWORD"),
+        ("u@relay", {}, "over TLS only"),
+        ("relay", {"mail_to": None}, "--mail-to"),
+        ("relay", {"mail_to": "you"}, "--mail-to: this is no address"),
+        ("relay", {"mail_from": "a@b\nBcc: c@d"}, "--mail-from: this is no address"),
+        ("relay", {"ca_file": Path("x")}, "without TLS"),
+        ("relay", {"ca_file": Path("/nowhere"), "starttls": True}, "no PEM"),
+    ],
+)
+def test_what_is_no_relay_is_refused(
+    tmp_path: Path, smtp: str, flags: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        mails(tmp_path, smtp, **flags)
+    assert "secret" not in str(caught.value)
+
+
+def test_each_relay_and_receiver_has_a_spool_of_its_own(tmp_path: Path) -> None:
+    places = {
+        mails(tmp_path, smtp, mail_to=to, starttls=True).spool(None)
+        for smtp in ("a", "b", "u@a", "a:26")
+        for to in ("in@x", "out@x", "../../in@x")
+    }
+    assert len(places) == 12
+    assert len({place.parent for place in places}) == 1
 
 
 def empty(directory: Path) -> Path:

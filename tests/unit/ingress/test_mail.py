@@ -12,7 +12,9 @@ import pytest
 from tesp.bus import Message, tael
 from tesp.errors import MessageRefused
 from tesp.ingress import mail_writing
-from tesp.ingress.mail import Attachment, Dropped, MailRefused, Opened, Reading
+from tesp.ingress.attachments import Attachment, holding
+from tesp.ingress.mail import Dropped, MailRefused, Opened, Reading
+from tesp.ingress.mail_writing import Parcel
 
 _SIMULATION = "5f0e1c9a-3f0d-4c3e-9a55-0b7f6a1f2d11"
 _READING = Reading("tesp")
@@ -266,7 +268,9 @@ def told(**more: Any) -> Message:
 
 def test_what_is_written_is_read_again() -> None:
     said = told(correlation_id="one cause", hops=3)
-    raw = mail_writing.mail([mail_writing.line(said, "tesp", "1")], "a@b", "c@d", 0.0).as_bytes()
+    raw = mail_writing.mail(
+        Parcel([mail_writing.line(said, "tesp", "1")]), "a@b", "c@d", 0.0
+    ).as_bytes()
     one = only(raw)
     assert one.id == said.id
     assert (one.correlation, one.hops) == ("one cause", 3)
@@ -278,7 +282,7 @@ def test_what_is_written_is_read_again() -> None:
 
 def test_long_messages_survive_the_limits_of_mail() -> None:
     written = mail_writing.line(told(text="x" * 100_000), "tesp", "1")
-    raw = mail_writing.mail([written, written], "a@b", "c@d", 0.0).as_bytes()
+    raw = mail_writing.mail(Parcel([written, written]), "a@b", "c@d", 0.0).as_bytes()
     assert max(map(len, raw.splitlines())) < 998
     assert [one.payload["text"] for one in opened(raw).items if isinstance(one, Message)] == [
         "x" * 100_000
@@ -294,6 +298,11 @@ def test_batches_keep_the_order_and_the_limit() -> None:
         list(mail_writing.batches(lines, 3))
 
 
-def test_a_file_goes_beside_one_message_only() -> None:
-    with pytest.raises(MessageRefused, match="exactly one"):
-        mail_writing.mail([b"a", b"b"], "a@b", "c@d", 0.0, [Attachment("x", b"1")])
+def test_a_message_with_a_file_goes_by_itself_and_is_bounded_too() -> None:
+    payload = holding({"status": "finished"}, "configuration", Attachment("x", b"1" * 900))
+    file = Message("t", payload, "id", 0.0, "c", type="0000")
+    messages = [told(), told(), file, told()]
+    parcels = list(mail_writing.parcels(messages, "tesp", "1", 2000))
+    assert [(len(one.lines), bool(one.file)) for one in parcels] == [(2, 0), (1, 1), (1, 0)]
+    with pytest.raises(MessageRefused, match="a mail takes 1000"):
+        list(mail_writing.parcels(messages, "tesp", "1", 1000))

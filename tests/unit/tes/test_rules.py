@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tesp.errors import InvalidTask, UnsupportedUrl
+from tesp.tes.moments import delay_seconds
 from tesp.tes.parsing import MOST_VALUES, parse
 from tesp.tes.rules import Admitted, Limits, admit
 
@@ -395,6 +396,40 @@ def test_which_backend_parameters_are_supported_is_a_limit() -> None:
     limits = Limits(parameters=frozenset({"Queue"}))
     admitted = judged(limits, resources=parameters(queue="long", timeout="never"))
     assert admitted.needs.parameters == {"queue": "long"}
+
+
+@pytest.mark.parametrize("value", ["60", "0.5", "0"])
+def test_a_task_may_ask_to_start_later(value: str) -> None:
+    needs = judged(resources=parameters(Countdown=value)).needs
+    assert delay_seconds(needs.parameters, 0.0) == float(value)
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00"])
+def test_a_task_may_ask_not_to_start_before_a_moment(zone: str) -> None:
+    needs = judged(resources=parameters(not_before=f"2030-01-31T23:00:00{zone}")).needs
+    assert delay_seconds(needs.parameters, 1_896_130_800.0 - 90) == 90.0
+    assert delay_seconds(needs.parameters, 1_896_130_800.0 + 90) == 0.0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"countdown": "soon"},
+        {"countdown": "-1"},
+        {"countdown": "1e9"},
+        {"not_before": "2030-01-31T23:00:00"},
+        {"not_before": "tonight"},
+        {"not_before": ""},
+    ],
+)
+def test_a_start_that_is_no_moment_is_refused(given: dict[str, str]) -> None:
+    (field,) = problems(resources=parameters(**given))
+    assert field == f"resources.backend_parameters.{next(iter(given))}"
+
+
+def test_a_countdown_and_a_moment_exclude_each_other() -> None:
+    found = problems(resources=parameters(countdown="5", not_before="2030-01-31T23:00:00Z"))
+    assert "exclude each other" in str(found)
 
 
 def test_one_backend_parameter_in_two_cases_is_refused() -> None:

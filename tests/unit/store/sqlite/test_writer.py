@@ -28,7 +28,7 @@ class Bench:
 
         def work(db: sqlite3.Connection) -> Done[int]:
             db.execute("INSERT INTO numbers VALUES (?, NULL)", (n,))
-            return Done(n, wake=0)
+            return Done(n, wakes=(0.0,))
 
         return work
 

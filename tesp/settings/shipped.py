@@ -1,0 +1,121 @@
+"""The agents that come with tesp: what they look after, each in a section of its own."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from tesp.settings.section import Section
+from tesp.settings.triggers import FILTER
+from tesp.settings.urls import http_url
+
+_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"
+_COLLECTION = r"^[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}$"
+_LONGEST_TOPIC = 1024
+_SCHEMES = ("file", "s3", "ftp", "ftps", "http", "https")
+
+
+class LimitSettings(Section):
+    """What a node may come to before an alert is raised; what is not set is not watched."""
+
+    cpu_percent: float | None = Field(None, gt=0)
+    load_per_cpu: float | None = Field(None, gt=0, description="Of the last five minutes")
+    memory_percent: float | None = Field(None, gt=0, le=100)
+    swap_percent: float | None = Field(None, gt=0, le=100)
+    disk_percent: float | None = Field(90.0, gt=0, le=100, description="Of each path")
+
+
+class MetricsSettings(Section):
+    """`tesp agent metrics`: what is measured on a node, and what the collector makes of it."""
+
+    interval_seconds: float = Field(30.0, ge=0.1, description="Between two samples of a node")
+    paths: tuple[Path, ...] = Field((Path("/"),), description="Whose disks are measured")
+    host: str | None = Field(None, pattern=_NAME, description="Default: the machine's name")
+    port: int = Field(8011, ge=1, le=65535, description="The collector's, on 127.0.0.1")
+    keep_days: float = Field(30.0, gt=0, description="Samples are kept so long")
+    silent_seconds: float = Field(120.0, gt=0, description="Without a sample for so long: an alert")
+    late_seconds: float | None = Field(
+        None, gt=0, description="A task that runs longer is told of once"
+    )
+    store: Path | None = Field(None, description="The collector's file; default: below data_dir")
+    limits: LimitSettings = LimitSettings()
+
+
+class PublishingRule(Section):
+    """Which outputs of finished tasks are published, and where."""
+
+    name: str = Field(pattern=_NAME)
+    tag: str | None = Field(None, min_length=1, description="Of tasks that have it")
+    value: str | None = Field(None, description="Of the tag; default: any")
+    name_prefix: str = Field("", description="Of tasks whose name begins so")
+    outputs: str = Field("*", min_length=1, description="Container paths; * is any text")
+    to: str = Field(description="The directory's URL, below which each task has its own")
+
+    @field_validator("to")
+    @classmethod
+    def _is_a_place(cls, to: str) -> str:
+        parts = urlsplit(to)
+        if parts.scheme not in _SCHEMES or not (parts.netloc or parts.path.strip("/")):
+            raise ValueError("this is no URL such as s3://bucket/published or file:///srv/data")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("credentials do not belong into the URL: they stand in staging")
+        if parts.query or parts.fragment:
+            raise ValueError("this URL must end with its path: no ? and no #")
+        return to.rstrip("/")
+
+    @model_validator(mode="after")
+    def _asks_for_a_value_of_something(self) -> "PublishingRule":
+        if self.value is not None and self.tag is None:
+            raise ValueError("a value needs a tag")
+        return self
+
+
+class PublisherSettings(Section):
+    """`tesp agent publisher`: outputs of finished tasks go to where others find them."""
+
+    url: str = Field("http://127.0.0.1:8000", description="Of the task service")
+    token: SecretStr | None = Field(None, description="Bearer token for it")
+    rules: tuple[PublishingRule, ...] = ()
+    tries: int = Field(6, ge=1, description="Of one task, before it is told that it failed")
+    retry_seconds: float = Field(10.0, gt=0, description="Before the second; then ever longer")
+    at_once: int = Field(2, ge=1, le=64, description="Tasks that are published at once")
+    keep_days: float = Field(365.0, gt=0, description="So long it knows what it has published")
+    store: Path | None = Field(None, description="Its file; default: below data_dir")
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        return http_url(url)
+
+    @field_validator("rules")
+    @classmethod
+    def _are_told_apart(cls, rules: tuple[PublishingRule, ...]) -> tuple[PublishingRule, ...]:
+        names = [rule.name for rule in rules]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two of them are called {min(twice)}")
+        places = [rule.to for rule in rules]
+        if twice := {place for place in places if places.count(place) > 1}:
+            raise ValueError(
+                f"two of them lead to {min(twice)}, and one would take the other's manifest: "
+                "give each a directory of its own"
+            )
+        return rules
+
+
+class TermRule(Section):
+    """A field of the messages on a topic must be a term of a collection."""
+
+    topic: str = Field(pattern=FILTER, max_length=_LONGEST_TOPIC)
+    field: str = Field(min_length=1, max_length=128)
+    collection: str = Field(pattern=_COLLECTION, description="namespace:collection")
+    required: bool = Field(False, description="A message without the field breaks the rule, too")
+
+
+class VocabularySettings(Section):
+    """`tesp agent vocabulary`: terms that are served, and that messages are held against."""
+
+    directory: Path | None = Field(None, description="Of the files of terms, JSON or TOML")
+    port: int = Field(8012, ge=1, le=65535, description="On 127.0.0.1")
+    rules: tuple[TermRule, ...] = ()
+    keep_days: float = Field(30.0, gt=0, description="Rejections are kept so long")
+    store: Path | None = Field(None, description="Its file; default: below data_dir")

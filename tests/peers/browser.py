@@ -1,0 +1,25 @@
+"""A real browser without a window."""
+
+import shutil
+
+from tests.peers.room import PeerError, Room
+
+_PROGRAM = "chromium-headless-shell"
+
+
+def open_page(room: Room, url: str, *pins: str) -> None:
+    """Open a page, and leave it open until the room ends. It trusts the keys with these pins."""
+    program = shutil.which(_PROGRAM)
+    if program is None:
+        raise PeerError(f"{_PROGRAM}: no such program; `make test` installs it")
+    argv = [
+        program,
+        "--no-sandbox",  # it will not run for root otherwise
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--remote-debugging-port=0",  # or it leaves when the page is loaded
+        f"--user-data-dir={room.directory}/profile",
+        f"--ignore-certificate-errors-spki-list={','.join(pins)}",
+        url,
+    ]
+    room.start("browser", list(argv))
