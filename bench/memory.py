@@ -25,7 +25,9 @@ def main() -> None:
         with (served / "big").open("wb") as file:
             file.truncate(size)
         with HttpServer(served) as peer:
-            server = TespServer(Path(directory) / "server", {"local": {"runtime": "sandbox"}})
+            server = TespServer(
+                Path(directory) / "server", {"local": {"runtime": "sandbox"}}, warm=False
+            )
             try:
                 report(server.start(), peer.url, size)
             finally:

@@ -243,6 +243,8 @@ def test_what_is_too_old_is_forgotten_and_what_cannot_be_asked_is_said(
         mosquitto.send(status_of(prefix, "node1"), sample(cpus=1, time=old.isoformat()))
         mosquitto.send(status_of(prefix, "node1"), sample(cpus=2))
         mosquitto.send(status_of(prefix, "node1"), sample(cpus=3, time="2999-01-01T00:00:00+00:00"))
+        # What says a time to come is of the moment in which it came.
+        wait_until(lambda: len(samples_last(collector, 300_000)) == 3, "the first are kept")
         mosquitto.send(status_of(prefix, "node1"), sample(cpus=4))
         wait_until(lambda: len(samples_last(collector, 300_000)) == 4, "all are kept")
         assert collector.hosts()["node1"]["values"]["cpus"] == 4

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.peers.room import free_port, wait_until
+from tests.peers.warm import WarmProgram
 
 Document = dict[str, Any]
 TERMINAL = frozenset({"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "PREEMPTED"})
@@ -24,6 +25,7 @@ class TespServer:
     """`tesp serve` on a free port, with its data and settings in `directory`.
 
     `listener` is kept open for it, as a service manager does: who comes while it is away waits.
+    `warm`: it need not load its parts anew.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class TespServer:
         settings: Mapping[str, Any],
         role: str = "all",
         listener: socket.socket | None = None,
+        *,
+        warm: bool = True,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.data = directory / "data"
-        self._listener = listener
+        self._listener, self._warm = listener, warm
         self.port: int = listener.getsockname()[1] if listener else free_port()
         certificate = settings.get("server", {}).get("certificate")
         self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.port}"
@@ -44,29 +48,34 @@ class TespServer:
         self._role = role
         self._settings = directory / "settings.toml"
         self._settings.write_text(f"default = {toml(settings)}\n")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | WarmProgram | None = None
         trusted = ssl.create_default_context(cafile=certificate) if certificate else True
         base = f"{self.url}/ga4gh/tes/v1"
         self.client = httpx.Client(base_url=base, timeout=30, verify=trusted)
 
     def start(self) -> "TespServer":
         """Start it, and wait until it answers."""
+        argv = [str(_PROGRAM), "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        argv += ["--data", str(self.data), "--settings", str(self._settings), "--role", self._role]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("TESP_")}
+        if self._warm and self._listener is None:
+            self._process = WarmProgram(argv, env, self.log)
+        else:
+            self._process = self._as_a_program(argv, env)
+        if self._role != "dispatcher":
+            wait_until(self._answers, "service-info")
+        return self
+
+    def _as_a_program(self, argv: list[str], env: dict[str, str]) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *self._handing_over(),
-                    *(_PROGRAM, "serve", "--host", "127.0.0.1", "--port", str(self.port)),
-                    *("--data", self.data, "--settings", self._settings, "--role", self._role),
-                ],
+            return subprocess.Popen(
+                [*self._handing_over(), *argv],
                 pass_fds=[self._listener.fileno()] if self._listener else [],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={k: v for k, v in os.environ.items() if not k.startswith("TESP_")},
+                env=env,
             )
-        if self._role != "dispatcher":
-            wait_until(self._answers, "service-info")
-        return self
 
     def _handing_over(self) -> list[str]:
         """What goes before a command that takes the listener, as systemd hands it over."""

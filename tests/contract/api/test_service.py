@@ -52,7 +52,13 @@ async def test_service_info_is_complete(client: httpx.AsyncClient, prefix: str) 
     assert info["type"] == {"group": "org.ga4gh", "artifact": "tes", "version": "1.1.0"}
     assert set(info["organization"]) == {"name", "url"}
     assert info["storage"] == STORAGE
-    assert info["tesResources_backend_parameters"] == ["gpus", "max_retries", "timeout"]
+    assert info["tesResources_backend_parameters"] == [
+        "countdown",
+        "gpus",
+        "max_retries",
+        "not_before",
+        "timeout",
+    ]
 
 
 async def test_service_info_says_what_the_settings_say(store: SqliteStore) -> None:
