@@ -34,7 +34,7 @@ DEBIAN = {
     "samtools": "samtools",
     "swaks": "swaks",
     "exim4": "exim4-daemon-light",
-    "chromium-headless-shell": "chromium-headless-shell",
+    "/usr/lib/chromium/chromium-headless-shell": "chromium-headless-shell",
 }
 # The same for what is no program. Slim machines leave documentation out, unless it is asked for.
 DEBIAN_FILES = {"/usr/share/doc/bowtie2/examples/reference/lambda_virus.fa.gz": "bowtie2-examples"}

@@ -108,6 +108,9 @@ def judge(ran: Ran, began: bool, said: str) -> Ran:
         warning = "The command was not started: %s." % words.group(1).strip()
         return ran._replace(exit_code=code, warnings=ran.warnings + (warning,))
     if not began and ran.verdict is None and not ran.out_of_memory:
+        if ran.exit_code > 128:
+            sentence = "The sandbox was ended from outside, by signal %d."
+            raise Failure(RUNTIME_ERROR, sentence % (ran.exit_code - 128))
         raise Failure(
             RUNTIME_ERROR,
             "The sandbox was not started: %s."

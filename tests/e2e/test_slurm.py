@@ -208,7 +208,8 @@ def test_what_is_killed_with_its_node_or_put_back_into_the_queue_runs_again_only
     }
     for path in ("/killed", "/retried"):
         said = tasks[path]["logs"][0]["system_logs"]
-        assert any("without a result" in line for line in said), said
+        # The runner may have had time to say so, or not.
+        assert any("without a result" in line or "from outside" in line for line in said), said
     assert [len(task["logs"]) for task in tasks.values()] == [1, 1, 2]
     assert [gate.arrived(path) for path in retries] == [1, 1, 2]
 

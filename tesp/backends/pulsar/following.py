@@ -61,6 +61,7 @@ class Following:
         self._seen = Seen(Progress())
         self._orphaned = self._fenced = self._existed = False
         self._absent = self._unanswered = 0
+        self._asked = self._answered = False
         self._result_since: float | None = None
         self._away_since: float | None = None
 
@@ -102,7 +103,8 @@ class Following:
         return Ended(None, f"{error} The job was given up after {give_up:g} s.")
 
     async def _heard(self, status: Status) -> Seen | Ended | None:
-        """Pulsar tells how the job stands."""
+        """Pulsar tells how the job stands, perhaps because it was asked."""
+        self._answered, self._asked = self._asked, False
         news = self._status is None or self._status.state != status.state
         self._status, self._unanswered, self._told = status, 0, self._clock()
         self._ask_pause = _ASK_SECONDS if news else min(2 * self._ask_pause, _LONGEST_ASK_SECONDS)
@@ -135,7 +137,7 @@ class Following:
         if self._look_at is not None and self._clock() >= self._look_at:
             return await self._look()
         await self._requests.find(self._job.manager)
-        await self._requests.ask(self._job)
+        await self._ask()
         now = self._clock()
         self._ask_at = now + min(_ASK_AGAIN_SECONDS * 2 ** min(self._unanswered, 8), _ASK_SECONDS)
         self._unanswered += 1
@@ -153,8 +155,12 @@ class Following:
             sentence = f"The Pulsar {self._settings.name} has no trace of the job."
             return Ended(None, sentence, started=self._existed)
         # An answer on its way may be older than the setup.
-        await self._requests.ask(self._job)
+        await self._ask()
         return None
+
+    async def _ask(self) -> None:
+        self._asked = True
+        await self._requests.ask(self._job)
 
     async def _final(self, status: Status) -> Seen | Ended | None:
         """Pulsar says that it is over: the result, or why there is none."""
@@ -270,9 +276,11 @@ class Following:
         return None
 
     async def _ended(self, result: Result, report: Report, status: Status) -> Ended:
-        """Pulsar has ended the job, and posted its outputs where it was to."""
+        """Pulsar has ended the job, and posted its outputs where it was to. Whether that went
+        well it says once, and of itself: who asks is told that all is complete."""
         if self._posts(result):
-            if status.state == wire.COMPLETE and not self._orphaned and not status.unheard_of:
+            doubtful = self._answered or self._orphaned or status.unheard_of
+            if status.state == wire.COMPLETE and not doubtful:
                 result = result._replace(sent=list(range(len(result.found))))
             else:
                 result = await self._posted(result)

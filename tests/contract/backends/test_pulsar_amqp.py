@@ -81,6 +81,13 @@ async def delete(pulsar: AmqpPulsarServer, queue: str) -> None:
         await channel.queue_delete(f"pulsar_{pulsar.manager}__{queue}")
 
 
+async def drop(pulsar: AmqpPulsarServer, queue: str) -> None:
+    """Lose what waits in a queue."""
+    async with await aio_pika.connect(pulsar.broker.url) as connection:
+        channel = await connection.channel()
+        await (await channel.get_queue(f"pulsar_{pulsar.manager}__{queue}")).purge()
+
+
 async def held(attempt: Attempt, gate: Gate, path: str = "/ran") -> Plan:
     """Start a job that waits at the gate, and has an output."""
     gate.hold(path)
@@ -248,6 +255,26 @@ async def test_a_post_that_failed_once_is_tried_again(attempt: Attempt, gate: Ga
     await held(attempt, gate)
     gate.release("/ran")
     await is_through(attempt, await attempt.end())
+
+
+async def test_a_post_that_failed_unheard_is_done_again(
+    attempt: Attempt, amqp_pulsar: AmqpPulsarServer, gate: Gate
+) -> None:
+    attempt.harness.files.refusals = 1
+    await held(attempt, gate)
+    await attempt.backend.close()
+    gate.release("/ran")
+    mark = attempt.harness.directory(attempt.job) / "postprocessed"
+    await until(mark.exists, "Pulsar's try to post")
+    name = f"{amqp_pulsar.manager}-postprocessing-jobs/{attempt.job.place.rpartition('/')[2]}"
+    entry = Path(amqp_pulsar.directory) / "persisted" / name
+    await until(lambda: not entry.exists(), "Pulsar's word of it")
+    await drop(amqp_pulsar, "status_update")
+    other = attempt.harness.opened()
+    await is_through(attempt, await attempt.end(other))
+    await other.clean(attempt.job)
+    await other.close()
+    assert attempt.harness.files.refusals == 0
 
 
 async def test_outputs_that_cannot_be_posted_are_told(attempt: Attempt, gate: Gate) -> None:
