@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,7 @@ APT_OPTIONS = [
     "--no-install-recommends",
     *("-o", "Dpkg::Options::=--path-include=/usr/share/doc/bowtie2/examples/*"),
 ]
+AT_ONCE = 3  # environments: some unpack while others wait for the network
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -78,8 +80,9 @@ def test():
     """The environment of the tests, and the peers that they meet."""
     debian_packages()
     check()
-    for pins in sorted(PEERS.glob("*.txt")):
-        install_pinned(ROOT / ".venvs" / pins.stem, pins)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        # Raises what one of them raised.
+        list(threads.map(install_pinned, sorted(PEERS.glob("*.txt"))))
 
 
 def requirements(*groups):
@@ -101,8 +104,9 @@ def install(venv, purpose, wanted):
             pip(venv, "--no-deps", "--no-build-isolation", "-e", ROOT)
 
 
-def install_pinned(venv, pins):
+def install_pinned(pins):
     """Install exactly what a file names: the whole environment of one peer, without pip."""
+    venv = ROOT / ".venvs" / pins.stem
     with changed(venv, "its-peer", pins.read_text()) as stale:
         if stale:
             print(f"Installing the peer {venv.name} ...", flush=True)
