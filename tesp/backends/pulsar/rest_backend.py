@@ -77,10 +77,15 @@ class RestPulsar:
     async def prepare(self, handle: str, epoch: int, needs: Needs) -> Job:
         """An empty directory, named by the epoch: whoever staged before writes elsewhere."""
         manager = wire.manager_for(self._settings, needs)
-        for old in range(max(1, epoch - _OLD_EPOCHS), epoch + 1):
-            await self._client.delete(Name.of(manager, handle, old))
         job = Name.of(manager, handle, epoch)
-        await self._client.set_up(job)
+        try:
+            for old in range(max(1, epoch - _OLD_EPOCHS), epoch + 1):
+                await self._client.delete(Name.of(manager, handle, old))
+            await self._client.set_up(job)
+        except BaseException:
+            # Left in the middle, it may be made yet, and nobody would know of it.
+            self._sweep_later(job)
+            raise
         self._untouched.add(job.place)
         return Job(handle, job.place)
 
@@ -96,7 +101,11 @@ class RestPulsar:
         archive = await self._archive(name)
         if archive is None:
             return
-        await self._client.write(name, archive, once(package.with_plan(plan)))
+        try:
+            await self._client.write(name, archive, once(package.with_plan(plan)))
+        except BaseException:
+            self._broken.add(job.place)
+            raise
         line = command.run_line(self._settings.python, archive)
         params = wire.submit_params(self._settings, plan.limits)
         again = partial(self._start, name, line, params)
@@ -180,13 +189,16 @@ class RestPulsar:
         self._over.discard(job.place)
         if job.place in self._broken:
             self._broken.discard(job.place)
-            sweep = asyncio.get_running_loop().create_task(self._sweep(Name.at(job.place)))
-            self._sweeps.add(sweep)
-            sweep.add_done_callback(self._sweeps.discard)
+            self._sweep_later(Name.at(job.place))
+
+    def _sweep_later(self, job: Name) -> None:
+        sweep = asyncio.get_running_loop().create_task(self._sweep(job))
+        self._sweeps.add(sweep)
+        sweep.add_done_callback(self._sweeps.discard)
 
     async def _sweep(self, job: Name) -> None:
-        """Remove once more what an upload that was left in the middle makes anew: Pulsar may
-        begin with it only after the directory has gone."""
+        """Remove what a request that was left in the middle makes anew: Pulsar may begin with it
+        only after the directory has gone."""
         for seconds in _SWEEP_SECONDS:
             await asyncio.sleep(seconds)
             with suppress(BackendError):

@@ -476,6 +476,36 @@ async def test_an_upload_that_is_left_in_the_middle_leaves_nothing(attempt: Atte
     await asyncio.to_thread(wait_until, lambda: not attempt.remains(), "nothing is left")
 
 
+async def test_a_start_that_is_left_in_the_middle_leaves_nothing(
+    own_pulsar: PulsarServer, own: Attempt
+) -> None:
+    await own.prepare()
+    with own_pulsar.frozen():
+        starting = asyncio.create_task(own.backend.submit(own.job, own.plan("true")))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    await own.backend.clean(own.job)
+    # What Pulsar does with a request that it comes to only now.
+    own.harness.place(own.job).mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(wait_until, lambda: not own.remains(), "nothing is left")
+
+
+async def test_a_directory_whose_making_is_left_in_the_middle_goes(
+    own_pulsar: PulsarServer, own: Attempt
+) -> None:
+    made = own_pulsar.staging / f"{own.handle}.1"
+    with own_pulsar.frozen():
+        preparing = asyncio.create_task(own.backend.prepare(own.handle, 1, Needs()))
+        await asyncio.sleep(0)
+        preparing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await preparing
+    made.mkdir(exist_ok=True)
+    await asyncio.to_thread(wait_until, lambda: not made.exists(), "nothing is left")
+
+
 async def test_a_job_that_is_canceled_before_its_start_is_known_to_have_ended(
     attempt: Attempt,
 ) -> None:
