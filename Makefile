@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 DATA ?= data
-PYTEST ?= -n 5 --dist loadfile --no-loadscope-reorder
+PYTEST ?= -n 4 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 BENCHES := $(filter-out bench.amqp_wire bench.memory,$(patsubst bench/%.py,bench.%,$(wildcard bench/[a-z]*.py)))
 
