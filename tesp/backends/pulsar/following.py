@@ -61,7 +61,7 @@ class Following:
         self._seen = Seen(Progress())
         self._orphaned = self._fenced = self._existed = False
         self._absent = self._unanswered = 0
-        self._asked = self._answered = False
+        self._asked = self._answered = self._lost = False
         self._result_since: float | None = None
         self._away_since: float | None = None
 
@@ -115,7 +115,8 @@ class Following:
         if status.state in wire.FINAL:
             return await self._final(status)
         if status.state == wire.LOST:
-            self._orphaned = True
+            # Asked afterwards, Pulsar says that it is queued.
+            self._orphaned = self._lost = True
             return await self._look()
         if status.state == wire.RUNNING and self._look_at is None:
             self._look_at = self._clock() + self._look_pause()
@@ -216,6 +217,8 @@ class Following:
     def _waits(self) -> bool:
         """Whether silence means nothing: the job waits to start, or its scheduler suspended it.
         One that ran and is in a queue again was ended by its scheduler."""
+        if self._lost:
+            return False
         if self._status is None or self._status.state == wire.OTHER:
             return True
         return self._status.state in wire.WAITING and self._heartbeat is None
@@ -226,7 +229,7 @@ class Following:
         patience = self._patience()
         silent = now - self._alive > patience
         final = status is not None and status.state in wire.FINAL
-        if silent and status is not None and status.state == wire.LOST and not self._heartbeat:
+        if silent and self._lost and not self._heartbeat:
             return await self._forgotten()
         if silent and (final or self._told > self._alive):
             await self._requests.kill(self._job)
