@@ -117,7 +117,7 @@ class Attempt:
                 " another container runtime." % (plan.runtime.program, os.uname().nodename),
             )
         self._plan = plan = plan._replace(runtime=plan.runtime._replace(program=program))
-        if plan.runtime.kind in ("docker", "podman"):
+        if plan.runtime.has_engine:
             from tesp.runner.containers import Containers
             from tesp.runner.engine import Engine, environment
 

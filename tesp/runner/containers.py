@@ -16,8 +16,6 @@ from tesp.runner.streams import fill, unlinked_file
 from tesp.runner.watch import Watch
 
 LATE_SECONDS = 1.0
-# Longer than an engine takes to remove a container that somebody else has it remove already.
-REMOVAL_SECONDS = 10.0
 # The kernel kills at the limit; a group's peak may miss it by what a processor takes at once.
 NEAR_THE_LIMIT = 0.9
 
@@ -133,18 +131,8 @@ def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
 
 
 def remove(plan: Plan, engine: Engine) -> bool:
-    """Remove what an attempt left in the engine, and the groups made for it; whether it is gone.
-
-    What its watchdog removes at the same time, the engine refuses to remove once more, and shows
-    for a moment longer.
-    """
-    until = time.monotonic() + REMOVAL_SECONDS
-    while time.monotonic() < until:
-        left = engine.ours(plan.handle)
-        _remove(engine, [container.id for container in left], plan.handle)
-        if not left:
-            return True
-    return False
+    """Remove what an attempt left in the engine, and the groups made for it; whether it is gone."""
+    return _remove(engine, [container.id for container in engine.ours(plan.handle)], plan.handle)
 
 
 def sweep(engine: Engine, here: Owner) -> None:
@@ -155,10 +143,11 @@ def sweep(engine: Engine, here: Owner) -> None:
         cgroups.remove_parents(container.handle)
 
 
-def _remove(engine: Engine, containers: Sequence[str], handle: str) -> None:
-    engine.remove(containers)
+def _remove(engine: Engine, containers: Sequence[str], handle: str) -> bool:
+    gone = engine.remove(containers)
     if cgroups.can_be_parent():
         cgroups.remove_parents(handle)
+    return gone
 
 
 class _Meter:

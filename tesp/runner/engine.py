@@ -20,6 +20,8 @@ from tesp.runner.plan import (
 from tesp.runner.process import Output, run
 
 PULL_TRIES = 4
+# Longer than an engine takes to remove a container that somebody else has it remove already.
+REMOVAL_SECONDS = 10.0
 
 _ABSENT = r"(?i)no such image|unable to find image|image not known"
 # The engine's sentences, what they mean, and the mend. The first that fits counts.
@@ -129,10 +131,18 @@ class Engine:
         """End what runs; nothing happens where it does not."""
         self.ask("kill", container)
 
-    def remove(self, containers: Sequence[str]) -> None:
-        """Remove containers with their anonymous volumes, running or not."""
-        if containers:
-            self.ask("rm", "--force", "--volumes", *containers)
+    def remove(self, containers: Sequence[str]) -> bool:
+        """Remove containers with their anonymous volumes, running or not; whether they are gone.
+
+        What somebody else has it remove at the same time, an engine refuses to remove once more,
+        and shows for a moment longer.
+        """
+        until, left = time.monotonic() + REMOVAL_SECONDS, list(containers)
+        while left and self.ask("rm", "--force", "--volumes", *left).code:
+            left = [container for container in left if self.state(container) is not None]
+            if left and time.monotonic() > until:
+                return False
+        return True
 
     def ours(self, handle: Optional[str] = None) -> List[Container]:
         """The containers of one attempt, or of every one."""

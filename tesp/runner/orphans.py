@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from tesp.runner import identity
 from tesp.runner.identity import OWNER_VARIABLE
@@ -49,14 +49,11 @@ def needs_watchdog(plan: Plan) -> bool:
 
 def remove(plan: Plan) -> bool:
     """End and remove whatever runs for an attempt; whether it is gone. It may be called again."""
-    if plan.runtime.kind in ("docker", "podman"):
+    if plan.runtime.has_engine:
         from tesp.runner import containers
-        from tesp.runner.engine import Engine, environment
 
-        program = which(plan.runtime.program)
-        if program is None:
-            return True
-        return containers.remove(plan, Engine(plan.runtime, program, environment(plan.runtime)))
+        engine = _engine(plan)
+        return engine is None or containers.remove(plan, engine)
     from tesp.runner import programs
 
     programs.remove(plan)
@@ -65,28 +62,23 @@ def remove(plan: Plan) -> bool:
 
 def make_ours(plan: Plan) -> None:
     """Give what a container left as another user to this one, so that it can be removed."""
-    if plan.runtime.kind not in ("docker", "podman"):
+    if not plan.runtime.has_engine:
         return
     from tesp.runner import ownership
-    from tesp.runner.engine import Engine, environment
 
-    program = which(plan.runtime.program)
-    if program is not None and ownership.is_needed(plan):
-        ownership.take(
-            plan, plan.executors[0].image, Engine(plan.runtime, program, environment(plan.runtime))
-        )
+    engine = _engine(plan)
+    if engine is not None and ownership.is_needed(plan):
+        ownership.take(plan, plan.executors[0].image, engine)
 
 
 def sweep(plan: Plan) -> None:
     """Remove what runners of this host left that have ended, and nothing else."""
     here = identity.current()
-    if plan.runtime.kind in ("docker", "podman"):
+    if plan.runtime.has_engine:
         from tesp.runner import containers
-        from tesp.runner.engine import Engine, environment
 
-        program = which(plan.runtime.program)
-        if program is not None:
-            engine = Engine(plan.runtime, program, environment(plan.runtime))
+        engine = _engine(plan)
+        if engine is not None:
             containers.sweep(engine, here)
     else:
         from tesp.runner import programs
@@ -100,9 +92,17 @@ def sweep(plan: Plan) -> None:
         )
 
 
+def _engine(plan: Plan) -> Any:
+    """The engine of a plan; None where this machine has none."""
+    from tesp.runner.engine import Engine, environment  # here: others start without it
+
+    program = which(plan.runtime.program)
+    return program and Engine(plan.runtime, program, environment(plan.runtime))
+
+
 def sweep_in_background(plan: Plan) -> None:
     """Sweep in a process of its own, unless this host was swept a moment ago."""
-    if plan.runtime.kind == "sandbox" or not is_due(plan.runtime.kind, _engine(plan)):
+    if plan.runtime.kind == "sandbox" or not is_due(plan.runtime.kind, _address(plan)):
         return  # a sandbox dies with its runner
     if detached():
         try:
@@ -170,7 +170,7 @@ def is_due(kind: str, subject: str) -> bool:
         return False  # no room for a stamp: each start would sweep
 
 
-def _engine(plan: Plan) -> str:
+def _address(plan: Plan) -> str:
     environ = plan.runtime.environment
     return environ.get("DOCKER_HOST", os.environ.get("DOCKER_HOST", ""))
 

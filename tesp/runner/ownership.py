@@ -18,7 +18,7 @@ _LIBRARIES = ("/lib", "/lib32", "/lib64")
 
 def is_needed(plan: Plan) -> bool:
     """Whether something in the workspace's directories is out of this user's reach."""
-    if os.geteuid() == 0 or plan.runtime.kind not in ("docker", "podman"):
+    if os.geteuid() == 0 or not plan.runtime.has_engine:
         return False
     return any(_out_of_reach(m.source, plan.publish) for m in _own(plan))
 

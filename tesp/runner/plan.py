@@ -120,6 +120,11 @@ class Runtime(NamedTuple):
     image_cache: Optional[str] = None
     sandbox_paths: List[str] = []
 
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine keeps its containers, to be asked for them and to remove them."""
+        return self.kind in ("docker", "podman")
+
 
 class Plan(NamedTuple):
     """All that the runner needs to know to run one attempt of one task.

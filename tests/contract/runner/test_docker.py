@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from tesp.runner import plan as p
+from tesp.runner.engine import Engine, environment
 from tesp.runner.plan import Limits, Output
 from tesp.runner.spots import open_regular
 from tests.contract.runner.node import Node, Workspace, wait_for
@@ -44,6 +46,22 @@ def test_the_limits_hold_inside_the_containers_own_group(docker: Node) -> None:
     assert seen.get("memory/memory.memsw.limit_in_bytes", "40960000") == "40960000"
     assert seen.get("memory.swap.max", "0") == "0"
     assert result.warnings == []
+
+
+def test_what_somebody_else_removes_at_the_same_time_is_gone_too(
+    docker: Node, docker_engine: DockerEngine
+) -> None:
+    runtime = docker.plan(docker.shell("true")).runtime
+    engine = Engine(runtime, shutil.which("docker") or "", environment(runtime))
+    made = [
+        docker_engine.cli("run", "--detach", "--network=none", docker.image, "sleep", "600")
+        for _ in range(8)
+    ]
+    other = ["docker", "--host", docker_engine.host, "rm", "--force", *made]
+    with subprocess.Popen(other, stdout=subprocess.DEVNULL):
+        assert engine.remove(list(reversed(made)))
+        there = docker_engine.cli("ps", "--all", "--quiet", "--no-trunc").split()
+        assert not set(made).intersection(there)
 
 
 def test_less_memory_than_an_engine_takes_is_raised_with_a_warning(docker: Node) -> None:
