@@ -17,7 +17,7 @@ from tesp.dispatch.report import Outcome, Report, report_of
 from tesp.errors import StoreError, TespError
 from tesp.store import Change, Claim, LeaseStore, Phase
 from tesp.tes.models import timestamp
-from tesp.tes.states import Transition
+from tesp.tes.states import State, Transition
 from tesp.tes.views import (
     Text,
     attempts_of,
@@ -145,7 +145,8 @@ class Record:
                 wait = min(_LONGEST_WAIT_SECONDS, wait * 2)
         if written.lost:
             self._lease.lose()
-        if not written.applied:
+        # A phase may be written while the task is being canceled, and is not to be begun then.
+        if not written.applied or written.state is State.CANCELING:
             raise Superseded(f"the task is {written.state}")
         self.state = written.state
 
