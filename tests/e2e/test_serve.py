@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.room import free_port
+from tests.peers.room import free_port, wait_until
 from tests.peers.server_fixtures import StartServer
 
 _PROGRAM = Path(sys.executable).with_name("tesp")
@@ -31,6 +31,8 @@ def test_the_commands_of_the_banner_work_as_they_stand(
     start_server: StartServer, tmp_path: Path
 ) -> None:
     server = start_server()
+    # It answers a moment before it says so.
+    wait_until(lambda: "Ctrl-C" in server.log.read_text(), "the banner")
     said = server.log.read_text()
     assert server.url in said
     assert str(server.data) in said

@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -18,6 +19,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 _LOG_TAIL_BYTES = 4000
+_PORTS_OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FIRST_PORT = 10_000
 
 
 class PeerError(AssertionError):
@@ -25,11 +28,14 @@ class PeerError(AssertionError):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on; nor is it one of those that the system gives to
+    outgoing connections, so that none of them can take it before it is listened on."""
+    beginning = int(_PORTS_OF_CONNECTIONS.read_text().split()[0])
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(beginning - _FIRST_PORT)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(port: int) -> bool:

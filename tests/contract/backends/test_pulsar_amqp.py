@@ -12,7 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from tesp.backends import Ended
+from tesp.backends.pulsar import messages
 from tesp.backends.pulsar.amqp_backend import AmqpPulsar
+from tesp.backends.pulsar.wire import Name
 from tesp.errors import BackendRefused, BackendUnavailable
 from tesp.runner.plan import FINISHED, Executor, Fetch, Output, Plan
 from tests.contract.backends.amqp_harness import AmqpHarness
@@ -172,6 +174,9 @@ async def test_a_job_that_pulsar_was_killed_over_is_told_as_forgotten_and_never_
         line.unlink()  # as when it is killed over a job that it has just taken out of its queue
         set_workers(pulsar, 4)
         await asyncio.to_thread(pulsar.started)
+        # Whoever asks for it is told that it is queued.
+        question = messages.status(Name.at(attempt.job.place))
+        await publish(pulsar, "status", question, "application/json")
         ended = await following
         assert (ended.result, ended.started, ended.forgotten) == (None, False, True)
         assert "has lost the job before its start" in ended.reason
