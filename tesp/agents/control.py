@@ -12,13 +12,13 @@ from tesp.errors import Conflict, InvalidTask, NotFound
 from tesp.settings import ControlSettings
 from tesp.store import Cancel, EventStore, IdempotencyKey, TaskQuery, TaskStore
 from tesp.store.admission import Admission
-from tesp.tes.states import State
+from tesp.tes.states import ENDED_BADLY, State
 from tesp.tes.views import View, submission_of
 
 _log = logging.getLogger(__name__)
 
 TAG = "raised_from"
-_FAILED = frozenset({State.EXECUTOR_ERROR, State.SYSTEM_ERROR, State.PREEMPTED})
+_FAILED = frozenset(ENDED_BADLY)
 _ALIVE = frozenset({State.QUEUED, State.INITIALIZING, State.RUNNING, State.PAUSED})
 # So many tasks are looked through for those of a name that cannot be told from others'.
 _MOST_SEEN = 20_000

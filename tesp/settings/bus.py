@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tesp.settings import urls
-from tesp.settings.section import Section
+from tesp.settings.section import Distinct, Section
 
 # One word of a routing key.
 _WORD = r"^[a-z0-9_-]{1,32}$"
@@ -91,12 +91,4 @@ class BusSettings(Section):
     app: Literal["internal", "monitoring", "metrics", "superviseur"] = Field(
         "monitoring", description="Fourth word, and app_id"
     )
-    brokers: tuple[BrokerSettings, ...] = ()
-
-    @field_validator("brokers")
-    @classmethod
-    def _are_told_apart(cls, brokers: tuple[BrokerSettings, ...]) -> tuple[BrokerSettings, ...]:
-        names = [broker.name for broker in brokers]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two of them are called {min(twice)}")
-        return brokers
+    brokers: Distinct[BrokerSettings] = ()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tesp.settings.section import Section
+from tesp.settings.section import Distinct, Section
 
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 _TOPIC = r"^[^+#\x00-\x1f]{1,255}$"
@@ -105,12 +105,4 @@ class IngressSettings(Section):
 
     smtp: SmtpSettings = SmtpSettings()
     voevent: VoeventSettings = VoeventSettings()
-    webhooks: tuple[WebhookSettings, ...] = ()
-
-    @field_validator("webhooks")
-    @classmethod
-    def _are_told_apart(cls, webhooks: tuple[WebhookSettings, ...]) -> tuple[WebhookSettings, ...]:
-        names = [webhook.name for webhook in webhooks]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two of them are called {min(twice)}")
-        return webhooks
+    webhooks: Distinct[WebhookSettings] = ()

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tesp.settings.section import Section
-from tesp.settings.selection import Selection
+from tesp.settings.section import Distinct, Section
+from tesp.settings.selection import Selection, Tagged
 from tesp.settings.urls import hook_url, is_loopback
-from tesp.tes.states import State
+from tesp.tes.states import ENDED_BADLY, State
 
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 _ADDRESS = re.compile(
@@ -21,8 +21,6 @@ _NUMBER = re.compile(r"\+?[0-9]{3,15}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 PORTS = {"none": 25, "starttls": 587, "tls": 465}
 TO, TEXT = "{to}", "{text}"
-# A cancel is what somebody asked for.
-ENDED_BADLY = (State.EXECUTOR_ERROR, State.SYSTEM_ERROR, State.PREEMPTED)
 
 
 def mail_address(address: str) -> str:
@@ -117,13 +115,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-class RuleSettings(Selection):
+class RuleSettings(Selection, Tagged):
     """Who hears of which tasks."""
 
     name: str = Field(pattern=_NAME)
     states: tuple[State, ...] = Field(ENDED_BADLY, description="none: every change of state")
-    tag: str | None = Field(None, min_length=1, description="Of tasks with this tag")
-    value: str | None = Field(None, description="The tag's; default: any")
     email: tuple[str, ...] = Field((), description="Addresses")
     sms: tuple[str, ...] = Field((), description="Numbers, such as +420123456789")
     most: int = Field(10, ge=1, description="One by one in window_seconds; the rest is summed up")
@@ -144,11 +140,9 @@ class RuleSettings(Selection):
         return tuple(dict.fromkeys(plain))
 
     @model_validator(mode="after")
-    def _is_whole(self) -> "RuleSettings":
+    def _goes_somewhere(self) -> "RuleSettings":
         if not self.email and not self.sms:
             raise ValueError("a rule needs email or sms: the addresses or numbers")
-        if self.value is not None and self.tag is None:
-            raise ValueError("value is that of a tag: set tag, too")
         return self
 
 
@@ -157,13 +151,10 @@ class NotificationSettings(Section):
 
     mail: MailSettings | None = None
     sms: SmsSettings | None = None
-    rules: tuple[RuleSettings, ...] = ()
+    rules: Distinct[RuleSettings] = ()
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> "NotificationSettings":
-        names = [rule.name for rule in self.rules]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"rules: two of them are called {min(twice)}")
         for rule in self.rules:
             if rule.email and self.mail is None:
                 raise ValueError(f"the rule {rule.name} has email: set notifications.mail")

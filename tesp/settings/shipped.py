@@ -3,9 +3,10 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 
-from tesp.settings.section import Section
+from tesp.settings.section import Distinct, Section
+from tesp.settings.selection import Tagged
 from tesp.settings.triggers import FILTER
 from tesp.settings.urls import http_url
 
@@ -41,12 +42,10 @@ class MetricsSettings(Section):
     limits: LimitSettings = LimitSettings()
 
 
-class PublishingRule(Section):
+class PublishingRule(Tagged):
     """Which outputs of finished tasks are published, and where."""
 
     name: str = Field(pattern=_NAME)
-    tag: str | None = Field(None, min_length=1, description="Of tasks that have it")
-    value: str | None = Field(None, description="Of the tag; default: any")
     name_prefix: str = Field("", description="Of tasks whose name begins so")
     outputs: str = Field("*", min_length=1, description="Container paths; * is any text")
     to: str = Field(description="The directory's URL, below which each task has its own")
@@ -63,19 +62,13 @@ class PublishingRule(Section):
             raise ValueError("this URL must end with its path: no ? and no #")
         return to.rstrip("/")
 
-    @model_validator(mode="after")
-    def _asks_for_a_value_of_something(self) -> "PublishingRule":
-        if self.value is not None and self.tag is None:
-            raise ValueError("a value needs a tag")
-        return self
-
 
 class PublisherSettings(Section):
     """`tesp agent publisher`: outputs of finished tasks go to where others find them."""
 
     url: str = Field("http://127.0.0.1:8000", description="Of the task service")
     token: SecretStr | None = Field(None, description="Bearer token for it")
-    rules: tuple[PublishingRule, ...] = ()
+    rules: Distinct[PublishingRule] = ()
     tries: int = Field(6, ge=1, description="Of one task, before it is told that it failed")
     retry_seconds: float = Field(10.0, gt=0, description="Before the second; then ever longer")
     at_once: int = Field(2, ge=1, le=64, description="Tasks that are published at once")
@@ -89,10 +82,9 @@ class PublisherSettings(Section):
 
     @field_validator("rules")
     @classmethod
-    def _are_told_apart(cls, rules: tuple[PublishingRule, ...]) -> tuple[PublishingRule, ...]:
-        names = [rule.name for rule in rules]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two of them are called {min(twice)}")
+    def _lead_to_places_of_their_own(
+        cls, rules: tuple[PublishingRule, ...]
+    ) -> tuple[PublishingRule, ...]:
         places = [rule.to for rule in rules]
         if twice := {place for place in places if places.count(place) > 1}:
             raise ValueError(

@@ -4,7 +4,7 @@ import re
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tesp.settings.section import Section
+from tesp.settings.section import Distinct, Section
 from tesp.settings.selection import Selection
 from tesp.settings.urls import hook_url
 
@@ -41,21 +41,13 @@ class TargetSettings(Selection):
 class HookSettings(Section):
     """The site's own targets, and the hosts that a task may have called."""
 
-    targets: tuple[TargetSettings, ...] = ()
+    targets: Distinct[TargetSettings] = ()
     callback_hosts: tuple[str, ...] = Field(
         (), description="Names, or *.example.org; private addresses only by their very name"
     )
     callback_secret: SecretStr | None = Field(None, description="Signs all callbacks")
     callback_seconds: float = Field(86400.0, gt=0, description="After that a callback is given up")
     callback_timeout_seconds: float = Field(10.0, gt=0)
-
-    @field_validator("targets")
-    @classmethod
-    def _are_told_apart(cls, targets: tuple[TargetSettings, ...]) -> tuple[TargetSettings, ...]:
-        names = [target.name for target in targets]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two of them are called {min(twice)}")
-        return targets
 
     @field_validator("callback_hosts")
     @classmethod

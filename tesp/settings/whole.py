@@ -1,7 +1,6 @@
 """All settings of one process."""
 
 import platform
-from collections import Counter
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -12,7 +11,7 @@ from tesp.settings.execution import ContainerSettings, LocalSettings
 from tesp.settings.ingress import IngressSettings
 from tesp.settings.notifications import NotificationSettings
 from tesp.settings.pulsars import PulsarSettings, RouteSettings
-from tesp.settings.section import Section
+from tesp.settings.section import Distinct, Section
 from tesp.settings.service import (
     BasicAuthSettings,
     DispatchSettings,
@@ -40,7 +39,7 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     dispatch: DispatchSettings = DispatchSettings()
     local: LocalSettings = Field(default_factory=LocalSettings)
-    pulsars: tuple[PulsarSettings, ...] = ()
+    pulsars: Distinct[PulsarSettings] = ()
     routes: tuple[RouteSettings, ...] = ()
     containers: ContainerSettings = ContainerSettings()
     staging: StagingSettings = StagingSettings()
@@ -48,7 +47,7 @@ class Settings(Section):
     webhooks: HookSettings = HookSettings()
     notifications: NotificationSettings = NotificationSettings()
     ingress: IngressSettings = IngressSettings()
-    triggers: tuple[TriggerSettings, ...] = ()
+    triggers: Distinct[TriggerSettings] = ()
     control: ControlSettings = ControlSettings()
     agents: AgentSettings = AgentSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -58,18 +57,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _names_are_clear(self) -> "Settings":
-        names = Counter(pulsar.name for pulsar in self.pulsars)
-        if LOCAL in names:
+        if any(pulsar.name == LOCAL for pulsar in self.pulsars):
             raise ValueError(f"pulsars: {LOCAL} is the name of this machine's own backend")
-        if twice := [name for name, count in names.items() if count > 1]:
-            raise ValueError(f"pulsars: two of them are called {twice[0]}")
-        return self
-
-    @model_validator(mode="after")
-    def _triggers_are_told_apart(self) -> "Settings":
-        names = Counter(trigger.name for trigger in self.triggers)
-        if twice := [name for name, count in names.items() if count > 1]:
-            raise ValueError(f"triggers: two of them are called {twice[0]}")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tesp.tes.needs import Needs
+from tesp.tes.tags import has
 
 PARAMETER = "pulsar"
 """The backend parameter that names the Pulsar to run on."""
@@ -46,7 +47,7 @@ class Route:
 
     def matches(self, tags: Mapping[str, str]) -> bool:
         """Whether the rule is for a task with these tags."""
-        return self.tag in tags and self.value in (None, tags[self.tag])
+        return has(tags, self.tag, self.value)
 
 
 @dataclass(frozen=True, slots=True)

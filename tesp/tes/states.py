@@ -68,6 +68,9 @@ TERMINAL = frozenset(
     }
 )
 
+# A cancel is what somebody asked for.
+ENDED_BADLY = (State.EXECUTOR_ERROR, State.SYSTEM_ERROR, State.PREEMPTED)
+
 
 def target(state: State, transition: Transition) -> State | None:
     """The state that `transition` leads to from `state`, None where it cannot happen."""

@@ -71,12 +71,10 @@ class NotificationSink:
 
     async def _is_tagged(self, task_id: str) -> bool:
         """Events have no tags: the task is looked at, where the rule asks for one."""
-        rule = self._rule
-        if rule.tag is None:
+        if self._rule.tag is None:
             return True
         task = await self._store.get(task_id, View.BASIC)
-        tags = tags_of(task.body) if task else {}
-        return rule.tag in tags and rule.value in (None, tags[rule.tag])
+        return self._rule.fits(tags_of(task.body) if task else {})
 
     async def _tell_of(self, entry: Logged) -> None:
         """Of this one, or of this and all behind it."""

@@ -78,10 +78,8 @@ def folder(rule: PublishingRule, task: Mapping[str, Any]) -> str:
 
 
 def _is_meant(rule: PublishingRule, task: Mapping[str, Any]) -> bool:
-    tags = task.get("tags") or {}
-    if rule.tag is not None and (rule.tag not in tags or rule.value not in (None, tags[rule.tag])):
-        return False
-    return str(task.get("name") or "").startswith(rule.name_prefix)
+    named = str(task.get("name") or "").startswith(rule.name_prefix)
+    return named and rule.fits(task.get("tags") or {})
 
 
 def _outputs(task: Mapping[str, Any]) -> list[Output]:
