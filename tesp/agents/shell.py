@@ -85,8 +85,8 @@ class ShellListener:
         async with self._bus.subscribe(self._orders.topic, name=self._orders.who) as deliveries:
             _log.info("Listens to %s.", self._orders.topic)
             async for delivery in deliveries:
-                # That one is not acknowledged: it comes again.
-                if self._stopping:
+                # That one is not acknowledged: where it is kept, it comes again.
+                if self._stopping and self._kept:
                     return
                 if delivery.message.topic == self._orders.control_topic:
                     continue
@@ -154,11 +154,14 @@ class ShellListener:
         await self._end_commands()
 
     async def _in_turn(self, message: Message, reason: str) -> None:
-        async with self._slots:
-            if self._stopping:
-                _log.warning("Not run any more: %s (%s).", reason, message.id)
-                return
-            await self._run(message, reason)
+        if not self._stopping:
+            if self._slots.locked():
+                _log.info("Waits for its turn: %s (%s).", reason, message.id)
+            async with self._slots:
+                if not self._stopping:
+                    await self._run(message, reason)
+                    return
+        _log.warning("Not run any more: %s (%s).", reason, message.id)
 
     async def _run(self, message: Message, reason: str) -> None:
         exports = self._orders.exports

@@ -92,12 +92,15 @@ def test_a_command_may_end_when_its_listener_is_to_end(
         mosquitto.send(f"{prefix}/elan/status", FINISHED)
         mosquitto.send(f"{prefix}/elan/status", FINISHED)
         wait_until((tmp_path / "runs").exists, "it runs")
+        program.wait_for_log("Waits for its turn")
         program.process.send_signal(signal.SIGTERM)
-        program.wait_for_log("for what runs")
+        program.wait_for_log("Waits up to 30 s for what runs")
+        mosquitto.send(f"{prefix}/elan/status", FINISHED)
+        program.wait_for_log("Not run any more")
         go.touch()
         assert program.process.wait(60) == 0
         assert said(there.lines())[1]["status"] == "finished"
-        assert program.log.count("Not run any more") == 1
+        assert program.log.count("Not run any more") == 2
 
 
 def test_a_command_that_does_not_end_in_its_grace_is_ended_with_all_that_it_started(
