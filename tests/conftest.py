@@ -5,6 +5,7 @@ Workers of one run share them; the process that started the run ends them.
 
 import os
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -52,6 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not given:
         # A run that is told to end takes its peers along, like one that is interrupted.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Where python3 is a shim in a shell, each start of a job or a script would cost as much again.
+    programs = Path(sys.base_prefix) / "bin"
+    if (programs / "python3").exists():
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
     # What a person has set for his own server is not for the tests.
     for name in [n for n in os.environ if n.startswith("TESP_")]:
         del os.environ[name]

@@ -21,6 +21,7 @@ _GUARDIAN = Path(__file__).with_name("guardian.py")
 _LOG_TAIL_BYTES = 4000
 _PORTS_OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FIRST_PORT = 10_000
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 0.2
 
 
 class PeerError(AssertionError):
@@ -47,11 +48,13 @@ def answers(port: int) -> bool:
 
 def wait_until(ready: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Poll until `ready()` holds; raises PeerError that names `what` at the deadline."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not ready():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             raise PeerError(f"{what}: not so after {seconds:g} s")
-        time.sleep(0.02)
+        # Who looks often takes the processor from what he waits for.
+        time.sleep(min(_LONGEST_PAUSE_SECONDS, _SHORTEST_PAUSE_SECONDS + waited / 10))
 
 
 @dataclasses.dataclass(frozen=True)

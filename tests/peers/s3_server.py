@@ -1,13 +1,13 @@
 """Moto's S3 server as a process of its own; it does not check credentials."""
 
 import dataclasses
-import sys
-from pathlib import Path
+import functools
 from typing import Any, Self
 
 import boto3
 
 from tesp.settings import S3Access
+from tests.peers.environments import program
 from tests.peers.room import Room, answers, free_port
 
 
@@ -21,7 +21,7 @@ class S3Server:
     def boot(cls, room: Room) -> Self:
         """Start it and wait until it answers."""
         port = free_port()
-        moto = Path(sys.executable).with_name("moto_server")
+        moto = program("moto", "moto_server")
         room.start("moto", [moto, "-H", "127.0.0.1", "-p", str(port)])
         room.wait_until(lambda: answers(port), "moto answers")
         return cls(f"http://127.0.0.1:{port}")
@@ -39,14 +39,20 @@ class S3Server:
 
     def client(self) -> Any:
         """Another client than ours, to see what is really there."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            aws_access_key_id="a-key",
-            aws_secret_access_key="a-secret",
-            region_name="us-east-1",
-        )
+        return _client(self.url)
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket."""
         self.client().create_bucket(Bucket=name)
+
+
+@functools.cache
+def _client(url: str) -> Any:
+    """One for each process: it takes longer to make than what it is asked for."""
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id="a-key",
+        aws_secret_access_key="a-secret",
+        region_name="us-east-1",
+    )

@@ -49,7 +49,7 @@ class TespServer:
         self._settings = directory / "settings.toml"
         self._settings.write_text(f"default = {toml(settings)}\n")
         self._process: subprocess.Popen[bytes] | WarmProgram | None = None
-        trusted = ssl.create_default_context(cafile=certificate) if certificate else True
+        trusted = ssl.create_default_context(cafile=certificate) if certificate else False
         base = f"{self.url}/ga4gh/tes/v1"
         self.client = httpx.Client(base_url=base, timeout=30, verify=trusted)
 
