@@ -4,6 +4,8 @@ import hashlib
 import json
 import tomllib
 import uuid
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from tests.peers.agent_programs import (
     payloads,
 )
 from tests.peers.gate import Gate
-from tests.peers.mosquitto import MosquittoServer
+from tests.peers.mosquitto import Listening, MosquittoServer
 from tests.peers.room import wait_until
 from tests.peers.s3_server import S3Server
 from tests.peers.server_fixtures import StartServer
@@ -51,6 +53,38 @@ def settings(server: TespServer, bus: dict[str, Any], to: str, **more: Any) -> d
     return {"publisher": publisher, "staging": {"files": files}, **data}
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A server and its broker, for a publisher that writes below a directory of theirs."""
+
+    server: TespServer
+    mosquitto: MosquittoServer
+    bus: dict[str, Any]
+    files: Path
+
+    @property
+    def published(self) -> Path:
+        """Where that is, unless it is told otherwise."""
+        return self.files / "published"
+
+    def settings(self, to: str | None = None, **more: Any) -> dict[str, Any]:
+        """Of the publisher."""
+        return settings(self.server, self.bus, to or f"file://{self.published}", **more)
+
+    def publishing(self, own: dict[str, Any] | None = None) -> AbstractContextManager[AgentProgram]:
+        """The publisher, with settings of its own or the plain ones."""
+        directory = self.server.directory.parent / "p"
+        return agent_program(directory, "publisher", **(own or self.settings()))
+
+    def listening(self, count: int) -> AbstractContextManager[Listening]:
+        """What is told of publications."""
+        return self.mosquitto.listening("tesp/infrastructure/publications/+/status", count)
+
+    def say(self, payload: dict[str, Any]) -> None:
+        """Something about a task, as anybody may."""
+        self.mosquitto.send("tesp/infrastructure/pipelines/align/status", json.dumps(payload))
+
+
 def ready(program: AgentProgram) -> None:
     program.wait_for_log("publisher listens to")
 
@@ -67,6 +101,16 @@ def files(tmp_path: Path) -> Path:
 @pytest.fixture
 def own_bus(own_mosquitto: MosquittoServer) -> dict[str, Any]:
     return {"brokers": [{"name": "site", "url": own_mosquitto.url}]}
+
+
+@pytest.fixture
+def scene(
+    start_server: StartServer,
+    own_mosquitto: MosquittoServer,
+    own_bus: dict[str, Any],
+    files: Path,
+) -> Scene:
+    return Scene(start_server(bus=own_bus), own_mosquitto, own_bus, files)
 
 
 async def test_what_matches_is_copied_listed_and_told_over_both_kinds_of_broker(
@@ -108,56 +152,41 @@ async def test_what_matches_is_copied_listed_and_told_over_both_kinds_of_broker(
 
 
 def test_a_task_of_others_is_left_alone_and_one_that_came_while_nobody_listened_is_published(
-    start_server: StartServer,
-    own_mosquitto: MosquittoServer,
-    own_bus: dict[str, Any],
-    files: Path,
-    tmp_path: Path,
+    scene: Scene,
 ) -> None:
-    server = start_server(bus=own_bus)
-    published = files / "published"
-    own = settings(server, own_bus, f"file://{published}")
-    with agent_program(tmp_path / "p", "publisher", **own) as program:
+    with scene.publishing() as program:
         ready(program)
         assert program.stop() == 0
     # The broker keeps it for the publisher, who is not there.
-    server.run(task(files, "other.txt", tags={"project": "other"}))
-    missed = server.run(task(files, "a.txt"))["id"]
-    topic = "tesp/infrastructure/publications/align/status"
+    scene.server.run(task(scene.files, "other.txt", tags={"project": "other"}))
+    missed = scene.server.run(task(scene.files, "a.txt"))["id"]
     with (
-        own_mosquitto.listening(topic, 1) as listening,
-        agent_program(tmp_path / "p", "publisher", **own),
+        scene.listening(1) as listening,
+        scene.publishing(),
     ):
         (told,) = payloads(listening.lines())
     assert told["task"] == missed
-    assert tree(published) == {f"genomes/{missed}/out/a.txt", f"genomes/{missed}/manifest.json"}
+    assert tree(scene.published) == {
+        f"genomes/{missed}/out/a.txt",
+        f"genomes/{missed}/manifest.json",
+    }
 
 
-def test_a_message_that_comes_again_and_a_restart_publish_once(
-    start_server: StartServer,
-    own_mosquitto: MosquittoServer,
-    own_bus: dict[str, Any],
-    files: Path,
-    tmp_path: Path,
-) -> None:
-    server = start_server(bus=own_bus)
-    own = settings(server, own_bus, f"file://{files}/published")
-    events = "tesp/infrastructure/pipelines/align/status"
-    topic = "tesp/infrastructure/publications/align/status"
-    with own_mosquitto.listening(topic, 2) as listening:
-        with agent_program(tmp_path / "p", "publisher", **own) as program:
+def test_a_message_that_comes_again_and_a_restart_publish_once(scene: Scene) -> None:
+    with scene.listening(2) as listening:
+        with scene.publishing() as program:
             ready(program)
-            first = server.run(task(files, "a.txt"))["id"]
+            first = scene.server.run(task(scene.files, "a.txt"))["id"]
             program.wait_for_log("files are published")
             program.process.kill()
         again = {"task": first, "state": "COMPLETE", "status": "finished"}
-        manifest = files / "published" / "genomes" / first / "manifest.json"
+        manifest = scene.published / "genomes" / first / "manifest.json"
         written = manifest.stat().st_mtime_ns
-        with agent_program(tmp_path / "p", "publisher", **own) as program:
+        with scene.publishing() as program:
             ready(program)
             for number in range(3):
-                own_mosquitto.send(events, json.dumps({**again, "message_id": f"m{number}"}))
-            second = server.run(task(files, "a.txt"))["id"]
+                scene.say({**again, "message_id": f"m{number}"})
+            second = scene.server.run(task(scene.files, "a.txt"))["id"]
             told = payloads(listening.lines())
     ids = [one["message_id"] for one in told if one["task"] == first]
     # What was told before the kill may be told again, under the same id.
@@ -167,31 +196,24 @@ def test_a_message_that_comes_again_and_a_restart_publish_once(
 
 
 def test_a_copy_that_a_kill_interrupts_is_done_again_and_the_done_ones_are_not(
-    start_server: StartServer,
-    own_mosquitto: MosquittoServer,
-    own_bus: dict[str, Any],
-    files: Path,
-    tmp_path: Path,
-    gate: Gate,
+    scene: Scene, gate: Gate
 ) -> None:
-    server = start_server(bus=own_bus)
-    own = settings(server, own_bus, f"{gate.url}/published")
+    own = scene.settings(f"{gate.url}/published")
     gate.hold("/begin")
-    body = task(files, "a.txt", "b.txt")
+    body = task(scene.files, "a.txt", "b.txt")
     command = body["executors"][0]["command"]
     command[2] = f"{gate.knock('/begin')}; {command[2]}"
-    submitted = server.submit(body)
+    submitted = scene.server.submit(body)
     place = f"/published/genomes/{submitted}"
     gate.hold(f"{place}/out/b.txt")
-    with agent_program(tmp_path / "p", "publisher", **own) as program:
+    with scene.publishing(own) as program:
         ready(program)
         gate.release("/begin")
         gate.wait_for(f"{place}/out/b.txt")
     gate.release(f"{place}/out/b.txt")
-    topic = "tesp/infrastructure/publications/align/status"
     with (
-        own_mosquitto.listening(topic, 1) as listening,
-        agent_program(tmp_path / "p", "publisher", **own),
+        scene.listening(1) as listening,
+        scene.publishing(own),
     ):
         (told,) = payloads(listening.lines())
     assert (told["task"], told["files"]) == (submitted, 2)
@@ -203,46 +225,30 @@ def test_a_copy_that_a_kill_interrupts_is_done_again_and_the_done_ones_are_not(
         assert one["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_the_rule_of_the_document_publishes_also_when_the_broker_was_away(
-    start_server: StartServer,
-    own_mosquitto: MosquittoServer,
-    own_bus: dict[str, Any],
-    files: Path,
-    tmp_path: Path,
-) -> None:
-    server = start_server(bus=own_bus)
-    own = settings(server, own_bus, "file:///unused")
-    block = tomllib.loads(documented("publisher", published=files / "published"))
+def test_the_rule_of_the_document_publishes_also_when_the_broker_was_away(scene: Scene) -> None:
+    own = scene.settings()
+    block = tomllib.loads(documented("publisher", published=scene.published))
     own["publisher"]["rules"] = block["default"]["publisher"]["rules"]
-    with agent_program(tmp_path / "p", "publisher", **own) as program:
+    with scene.publishing(own) as program:
         ready(program)
-        own_mosquitto.stop()
+        scene.mosquitto.stop()
         program.wait_for_log("It is tried again for ever")
-        done = server.run(task(files, "a.txt"))["id"]
-        own_mosquitto.start()
+        done = scene.server.run(task(scene.files, "a.txt"))["id"]
+        scene.mosquitto.start()
         wanted = {f"genomes/{done}/out/a.txt", f"genomes/{done}/manifest.json"}
-        wait_until(lambda: tree(files / "published") == wanted, "it is published")
+        wait_until(lambda: tree(scene.published) == wanted, "it is published")
 
 
-def test_objects_are_published_to_s3(
-    start_server: StartServer,
-    own_mosquitto: MosquittoServer,
-    own_bus: dict[str, Any],
-    files: Path,
-    tmp_path: Path,
-    s3_server: S3Server,
-    s3_bucket: str,
-) -> None:
-    server = start_server(bus=own_bus)
-    own = settings(server, own_bus, f"s3://{s3_bucket}/published")
+def test_objects_are_published_to_s3(scene: Scene, s3_server: S3Server, s3_bucket: str) -> None:
+    own = scene.settings(f"s3://{s3_bucket}/published")
     access = {"endpoint": s3_server.url, "access_key": "a-key", "secret_key": "a-secret"}
     own["staging"]["s3"] = [access]
     with (
-        own_mosquitto.listening("tesp/infrastructure/publications/+/status", 1) as listening,
-        agent_program(tmp_path / "p", "publisher", **own) as program,
+        scene.listening(1) as listening,
+        scene.publishing(own) as program,
     ):
         ready(program)
-        done = server.run(task(files, "a.txt"))["id"]
+        done = scene.server.run(task(scene.files, "a.txt"))["id"]
         (told,) = payloads(listening.lines())
     client = s3_server.client()
     listed = client.list_objects_v2(Bucket=s3_bucket)["Contents"]
@@ -255,62 +261,51 @@ def test_objects_are_published_to_s3(
 
 
 def test_what_fails_is_tried_again_told_after_the_last_try_and_taken_up_by_a_letter(
-    start_server: StartServer,
-    own_mosquitto: MosquittoServer,
-    own_bus: dict[str, Any],
-    files: Path,
-    tmp_path: Path,
+    scene: Scene,
 ) -> None:
-    server = start_server(bus=own_bus)
-    own = settings(server, own_bus, f"file://{files}/published", tries=3)
+    own = scene.settings(tries=3)
     # A file where the directory should be.
-    (files / "published").write_text("in the way")
+    scene.published.write_text("in the way")
     with (
-        own_mosquitto.listening("tesp/infrastructure/publications/+/status", 2) as listening,
-        agent_program(tmp_path / "p", "publisher", **own) as program,
+        scene.listening(2) as listening,
+        scene.publishing(own) as program,
     ):
         ready(program)
-        done = server.run(task(files, "a.txt"))["id"]
+        done = scene.server.run(task(scene.files, "a.txt"))["id"]
         program.wait_for_log("try 3 failed")
-        (files / "published").unlink()
-        own_mosquitto.send("tesp/agents/publisher/publish", json.dumps({"task": done}))
+        scene.published.unlink()
+        scene.mosquitto.send("tesp/agents/publisher/publish", json.dumps({"task": done}))
         failed, finished = payloads(listening.lines())
         assert program.log.count("failed:") == 3
     assert (failed["status"], failed["tries"], failed["announce"]) == ("failed", 3, True)
     assert (finished["status"], finished["task"]) == ("finished", done)
 
 
-def test_while_the_service_is_away_tasks_wait_and_lies_publish_nothing(
-    start_server: StartServer,
-    own_mosquitto: MosquittoServer,
-    own_bus: dict[str, Any],
-    files: Path,
-    tmp_path: Path,
-) -> None:
-    server = start_server(bus=own_bus)
-    done = server.run(task(files, "a.txt"))["id"]
-    failed = server.run(task(files, "b.txt", executors=[{"image": "i", "command": ["false"]}]))
-    server.stop()
-    own = settings(server, own_bus, f"file://{files}/published", tries=1)
-    events = "tesp/infrastructure/pipelines/align/status"
+def test_while_the_service_is_away_tasks_wait_and_lies_publish_nothing(scene: Scene) -> None:
+    done = scene.server.run(task(scene.files, "a.txt"))["id"]
+    failed = scene.server.run(
+        task(scene.files, "b.txt", executors=[{"image": "i", "command": ["false"]}])
+    )
+    scene.server.stop()
+    own = scene.settings(tries=1)
     with (
-        own_mosquitto.listening("tesp/infrastructure/publications/+/status", 1) as listening,
-        agent_program(tmp_path / "p", "publisher", **own) as program,
+        scene.listening(1) as listening,
+        scene.publishing(own) as program,
     ):
         ready(program)
         for task_id in (failed["id"], "nobody", "../../etc", done):
             said = {"task": task_id, "state": "COMPLETE", "status": "finished", "hops": 0}
-            own_mosquitto.send(events, json.dumps(said))
+            scene.say(said)
         looped = {"task": "loop", "state": "COMPLETE", "status": "finished", "hops": 8}
-        own_mosquitto.send(events, json.dumps(looped))
+        scene.say(looped)
         program.wait_for_log("All waits")
-        server.start()
+        scene.server.start()
         (told,) = payloads(listening.lines())
         program.wait_for_log("is not published", 2)
         assert "it ends here" in program.log
         assert "names no task" in program.log
     assert (told["task"], told["status"]) == (done, "finished")
-    assert {p.parts[0] for p in map(Path, tree(files / "published"))} == {"genomes"}
+    assert {p.parts[0] for p in map(Path, tree(scene.published))} == {"genomes"}
 
 
 def test_it_waits_for_a_broker_and_sigterm_ends_it_there(

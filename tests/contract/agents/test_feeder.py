@@ -1,25 +1,22 @@
 """Feeders: nothing is lost, everything is in order, and no sink is in the way of another."""
 
 import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tesp.agents import cursor_of
 from tesp.agents.bus_sink import BusSink
 from tesp.agents.feeder import Feeder
 from tesp.bus import tael
 from tesp.bus.memory import MemoryBus
 from tesp.errors import BusRefused, BusUnavailable, MessageRefused
 from tesp.store import Logged, NewTask
-from tesp.store.following import LogNews
-from tesp.store.sqlite import SqliteStore
 from tesp.tes.identifiers import new_task_id
 from tesp.tes.views import Text
-
-PATIENCE = 20.0
+from tests.contract.agents.log_room import LogRoom
+from tests.contract.waiting import until
 
 
 class Taker:
@@ -51,57 +48,28 @@ class Taker:
         return [entry.sequence for entry in self.got]
 
 
-class Room:
-    """A store with a log, and feeders over it."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self.store, self.news = store, LogNews(store)
-        self._running: dict[str, asyncio.Task[None]] = {}
+class Room(LogRoom):
+    """Feeders over a log."""
 
     async def happen(self, count: int) -> None:
         """Events of as many tasks."""
-        for _ in range(count):
-            await self.store.create(NewTask(new_task_id(), "ann", Text('"executors":[]'), "n"))
-        await self.store.relay()
-        self.news.nudge()
+        await self.add(
+            *(NewTask(new_task_id(), "ann", Text('"executors":[]'), "n") for _ in range(count))
+        )
 
     def feed(self, sink: Taker | BusSink, holder: str = "me", seconds: float = 0.3) -> None:
         feeder = Feeder(sink, self.store, self.news, holder, seconds)
-        self._running[f"{holder}/{sink.name}"] = asyncio.create_task(feeder.run())
-
-    async def stop(self, name: str) -> None:
-        """End a feeder in good order."""
-        running = self._running.pop(name)
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        self.begin(f"{holder}/{sink.name}", feeder.run())
 
     async def begun(self, sink: Taker) -> None:
         """The sink has its place in the log."""
-        await self.store.begin_cursor(f"sink:{sink.name}")
-
-    async def close(self) -> None:
-        for name in list(self._running):
-            await self.stop(name)
+        await self.store.begin_cursor(cursor_of(sink.name))
 
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    store = await SqliteStore.open(tmp_path / "t.sqlite")
-    opened = Room(store)
-    yield opened
-    await opened.close()
-    await store.close()
-
-
-async def until(look: Callable[[], object] | Callable[[], Awaitable[object]]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        seen = look()
-        if await seen if isinstance(seen, Awaitable) else seen:
-            return
-        assert time.monotonic() < deadline, "it never came"
-        await asyncio.sleep(0.01)
+    async with Room.opened(tmp_path) as opened:
+        yield opened
 
 
 async def test_a_sink_gets_everything_in_order_and_the_cursor_follows(room: Room) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tesp.tes.models import FileType, TaskSubmission
 from tesp.tes.rules import Limits
 from tesp.tes.states import State
 from tesp.tes.views import View, submission_of
+from tests.contract.waiting import until
 
 HOSTILE = "$(rm -rf /); `reboot` {other}"
 TEMPLATE = {
@@ -207,14 +208,6 @@ async def running(work: Awaitable[None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(ready: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if await ready():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def relayed(store: SqliteStore, bus: MemoryBus, after: int = 0) -> None:

@@ -1,16 +1,15 @@
 """Webhooks and callbacks against a real receiver: signed, in order, again until they are taken."""
 
-import asyncio
-import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from tesp.agents import cursor_of
 from tesp.agents.callbacks import NAME, Callbacks
 from tesp.agents.feeder import Feeder
 from tesp.agents.tenure import Tenure
@@ -20,13 +19,12 @@ from tesp.events import Event
 from tesp.settings import HookSettings, TargetSettings
 from tesp.signature import refusal
 from tesp.store import NewTask
-from tesp.store.following import LogNews
-from tesp.store.sqlite import SqliteStore
 from tesp.tes.identifiers import new_task_id
 from tesp.tes.views import Text
+from tests.contract.agents.log_room import LogRoom
+from tests.contract.waiting import until
 from tests.peers.hook_server import HookServer
 
-PATIENCE = 20.0
 SECRET = "0123456789abcdef"
 SHORT = 0.6  # seconds of a lease
 
@@ -51,29 +49,21 @@ class Names(AbstractResolver):
         """Nothing is open."""
 
 
-class Site:
-    """A store with events, and who tells of them."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self.store, self.news = store, LogNews(store)
-        self._work: list[tuple[asyncio.Task[None], Callable[[], Awaitable[None]] | None]] = []
+class Site(LogRoom):
+    """Events, and who tells of them."""
 
     async def happen(self, callback: str | None = None, cancel: bool = False, **more: Any) -> str:
         task = NewTask(new_task_id(), "ann", Text('"executors":[]'), callback=callback, **more)
-        await self.store.create(task)
-        if cancel:
-            await self.store.cancel(task.id)
-        await self.store.relay()
-        self.news.nudge()
+        await self.add(task, cancel=cancel)
         return task.id
 
     async def hook(self, url: str, name: str = "a", **keys: Any) -> None:
         """A target of the site."""
         target = TargetSettings(name=name, url=url, secret=SECRET, **keys)
         sink = WebhookSink(target, told)
-        await self.store.begin_cursor(f"sink:{sink.name}")
+        await self.store.begin_cursor(cursor_of(sink.name))
         feeder = Feeder(sink, self.store, self.news, f"holder-{name}", 60)
-        self._work.append((asyncio.create_task(feeder.run()), sink.close))
+        self.begin(sink.name, feeder.run(), sink.close)
 
     async def call_back(self, *hosts: str, resolver: Names | None = None, **keys: Any) -> None:
         """Callbacks to these hosts."""
@@ -81,38 +71,19 @@ class Site:
         await self.store.begin_cursor(NAME)
         tenure = Tenure(self.store, NAME, "me", SHORT)
         calling = Callbacks(settings, told, self.store, self.news, tenure, resolver)
-        self._work.append((asyncio.create_task(calling.run()), None))
-
-    async def stop(self) -> None:
-        for running, close in self._work:
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-            if close is not None:
-                await close()
-        self._work.clear()
+        self.begin(NAME, calling.run())
 
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    store = await SqliteStore.open(tmp_path / "t.sqlite")
-    opened = Site(store)
-    yield opened
-    await opened.stop()
-    await store.close()
+    async with Site.opened(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
 def hooks() -> Iterator[HookServer]:
     with HookServer() as server:
         yield server
-
-
-async def until(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not look():
-        assert time.monotonic() < deadline, "it never came"
-        await asyncio.sleep(0.01)
 
 
 async def test_a_target_gets_every_event_signed_with_the_same_id_as_elsewhere(
@@ -222,10 +193,10 @@ async def test_a_task_has_its_own_url_called(site: Site, hooks: HookServer) -> N
 
 
 async def cursor_at(site: Site, sequence: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while await site.store.cursor(NAME) != sequence:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+    async def there() -> bool:
+        return await site.store.cursor(NAME) == sequence
+
+    await until(there)
 
 
 async def test_a_host_that_is_away_holds_up_no_other_and_hears_of_all_after_a_restart(

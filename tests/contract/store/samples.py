@@ -1,8 +1,5 @@
 """Tasks for the suite, and the ways to bring one into a state."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +14,6 @@ T = TypeVar("T")
 
 LONG = 60.0  # seconds: a lease that does not run out in a test
 GONE = 0.01  # seconds: one that does
-PATIENCE = 20.0
 
 
 def a_task(owner: str = "ann", **fields: Any) -> NewTask:
@@ -103,12 +99,3 @@ async def all_pages(store: Store, query: TaskQuery) -> list[str]:
         if page.next is None:
             return ids
         query = replace(query, after=page.next)
-
-
-async def until(look: Callable[[], Awaitable[T]]) -> T:
-    """What `look` gives as soon as it is true; fails when it never is."""
-    deadline = time.monotonic() + PATIENCE
-    while not (seen := await look()):
-        assert time.monotonic() < deadline, "it never came"
-        await asyncio.sleep(0.01)
-    return seen

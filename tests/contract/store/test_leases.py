@@ -18,8 +18,8 @@ from tests.contract.store.samples import (
     running,
     state_of,
     stored,
-    until,
 )
+from tests.contract.waiting import until
 
 
 async def test_of_a_hundred_claims_at_once_one_wins(store: Store) -> None:

@@ -23,7 +23,6 @@ from tests.contract.store.samples import (
     GONE,
     LOGS,
     LONG,
-    PATIENCE,
     a_task,
     claimed,
     due,
@@ -32,8 +31,8 @@ from tests.contract.store.samples import (
     running,
     state_of,
     stored,
-    until,
 )
+from tests.contract.waiting import PATIENCE, until
 from tests.peers.environments import program
 from tests.peers.room import Room, answers, free_port
 

@@ -19,8 +19,8 @@ from tests.contract.store.samples import (
     running,
     state_of,
     stored,
-    until,
 )
+from tests.contract.waiting import until
 
 REACHED = [s for s in State if s not in (State.UNKNOWN, State.PAUSED)]
 LEASED = [State.INITIALIZING, State.RUNNING, State.CANCELING]

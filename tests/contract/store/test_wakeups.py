@@ -8,7 +8,8 @@ import pytest
 from tesp.store import Change, Store
 from tesp.tes.states import Transition
 from tests.contract.store.places import Place
-from tests.contract.store.samples import LONG, PATIENCE, claimed, due, running, stored
+from tests.contract.store.samples import LONG, claimed, due, running, stored
+from tests.contract.waiting import PATIENCE
 
 
 async def quiet(store: Store) -> None:

@@ -1,6 +1,7 @@
 """A lane's keeper: the backend is ours, or another's, and a store that is away says neither."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -38,41 +39,43 @@ def backend(tmp_path: Path) -> ScriptedBackend:
     return ScriptedBackend("b", tmp_path)
 
 
-async def test_a_store_that_is_away_for_a_moment_takes_no_backend_from_us(
-    backend: ScriptedBackend,
-) -> None:
-    leases = Leases()
-    lane = Lane(backend, Offer("b"), asyncio.Semaphore(2))
-    keeping = asyncio.create_task(Keeper(lane, leases, "me", LEASE_SECONDS, lambda: None).run())
+@pytest.fixture
+def leases() -> Leases:
+    return Leases()
+
+
+@pytest.fixture
+async def lane(backend: ScriptedBackend, leases: Leases) -> AsyncIterator[Lane]:
+    """One that is held, and kept."""
+    one = Lane(backend, Offer("b"), asyncio.Semaphore(2))
+    keeping = asyncio.create_task(Keeper(one, leases, "me", LEASE_SECONDS, lambda: None).run())
     await leases.until_asked(2)
-    assert lane.held
+    assert one.held
+    yield one
+    keeping.cancel()
+
+
+async def test_a_store_that_is_away_for_a_moment_takes_no_backend_from_us(
+    backend: ScriptedBackend, leases: Leases, lane: Lane
+) -> None:
     leases.answer = StoreError("down")
     await leases.until_asked(1)
     leases.answer = True
     await leases.until_asked(1)
     assert (lane.held, backend.closed) == (True, 0)
-    keeping.cancel()
 
 
-async def test_a_backend_that_another_holds_is_let_go_at_once(backend: ScriptedBackend) -> None:
-    leases = Leases()
-    lane = Lane(backend, Offer("b"), asyncio.Semaphore(2))
-    keeping = asyncio.create_task(Keeper(lane, leases, "me", LEASE_SECONDS, lambda: None).run())
-    await leases.until_asked(2)
+async def test_a_backend_that_another_holds_is_let_go_at_once(
+    backend: ScriptedBackend, leases: Leases, lane: Lane
+) -> None:
     leases.answer = False
     await leases.until_asked(2)
     assert (lane.held, lane.free_slots, backend.closed) == (False, 0, 1)
-    keeping.cancel()
 
 
 async def test_a_store_that_is_away_for_longer_than_the_lease_leaves_it_to_others(
-    backend: ScriptedBackend,
+    backend: ScriptedBackend, leases: Leases, lane: Lane
 ) -> None:
-    leases = Leases()
-    lane = Lane(backend, Offer("b"), asyncio.Semaphore(2))
-    keeping = asyncio.create_task(Keeper(lane, leases, "me", LEASE_SECONDS, lambda: None).run())
-    await leases.until_asked(2)
     leases.answer = StoreError("down")
     await leases.until_asked(4)
     assert (lane.held, backend.closed) == (False, 1)
-    keeping.cancel()
