@@ -1,5 +1,6 @@
-"""Who is notified: a sink for each rule of the settings and each way that it takes."""
+"""Who is notified: a sink for each rule of the settings and each of its receivers."""
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -12,6 +13,8 @@ from tesp.agents.notifications.writing import Writing
 from tesp.bus.mail_server import MailServer
 from tesp.settings import NotificationSettings, Settings
 
+_DIGITS = 8
+
 
 def notification_sinks(
     settings: Settings, store: NotificationStore, stack: AsyncExitStack
@@ -22,11 +25,18 @@ def notification_sinks(
         stack.push_async_callback(notifier.close)
     writing = Writing(settings.server.public_url)
     return [
-        NotificationSink(f"{way}:{rule.name}", rule, receivers, notifiers[way], writing, store)
+        NotificationSink(
+            _name(way, rule.name, receiver), rule, receiver, notifiers[way], writing, store
+        )
         for rule in settings.notifications.rules
         for way, receivers in (("mail", rule.email), ("sms", rule.sms))
-        if receivers
+        for receiver in receivers
     ]
+
+
+def _name(way: str, rule: str, receiver: str) -> str:
+    """Everybody may read the names of sinks, but not who is told."""
+    return f"{way}:{rule}:{hashlib.sha256(receiver.encode()).hexdigest()[:_DIGITS]}"
 
 
 def _notifiers(settings: NotificationSettings) -> dict[str, Notifier]:

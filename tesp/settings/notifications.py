@@ -122,7 +122,7 @@ class RuleSettings(Selection, Tagged):
     states: tuple[State, ...] = Field(ENDED_BADLY, description="none: every change of state")
     email: tuple[str, ...] = Field((), description="Addresses")
     sms: tuple[str, ...] = Field((), description="Numbers, such as +420123456789")
-    most: int = Field(10, ge=1, description="One by one in window_seconds; the rest is summed up")
+    most: int = Field(10, ge=1, description="To each, in window_seconds; the rest is summed up")
     window_seconds: float = Field(3600.0, gt=0)
 
     @field_validator("email")

@@ -1,4 +1,5 @@
-"""A rule as a sink: tells of the events that it wants, one by one while they are few.
+"""A rule for one receiver as a sink: tells of the events that it wants, one by one while they are
+few.
 
 What is more than the allowance waits in the log until there is another, and goes as one summary of
 all that came meanwhile. The cursor moves on with each note that was brought, so that a stop in the
@@ -16,7 +17,7 @@ from tesp.agents.notifications import Note, Notifier
 from tesp.agents.notifications.allowance import Allowance
 from tesp.agents.notifications.writing import Digest, Writing
 from tesp.agents.selecting import wants
-from tesp.errors import BusUnavailable, MessageRefused
+from tesp.errors import MessageRefused
 from tesp.events import Event
 from tesp.settings import RuleSettings
 from tesp.store import TaskStore
@@ -33,31 +34,29 @@ class NotificationStore(CursorStore, TaskStore, Protocol):
 
 
 class NotificationSink:
-    """One rule and one way to its receivers."""
+    """One rule, and one of its receivers: who cannot be told holds up nobody else."""
 
     def __init__(
         self,
         name: str,
         rule: RuleSettings,
-        receivers: Sequence[str],
+        receiver: str,
         notifier: Notifier,
         writing: Writing,
         store: NotificationStore,
     ) -> None:
         self.name = name
         self._rule = rule
-        self._receivers = receivers
+        self._receiver = receiver
         self._notifier = notifier
         self._writing = writing
         self._store = store
         self._allowance = Allowance(rule.most, rule.window_seconds)
         self._crowded = False
         self._done = 0
-        self._note = ""
-        self._told: set[str] = set()
 
     async def send(self, events: Sequence[Logged]) -> None:
-        """Tell of them in order. Who was told before a failure is not told again."""
+        """Tell of them in order. What was told before a failure is not told again."""
         for entry in events:
             if entry.sequence > self._done and await self._wants(entry.event):
                 await self._tell_of(entry)
@@ -102,25 +101,12 @@ class NotificationSink:
         return digest, end
 
     async def _tell(self, note: Note, end: int) -> None:
-        """Tell every receiver; raises the last trouble when all others were told."""
-        if self._note != note.id:
-            self._note, self._told = note.id, set()
-        trouble: BusUnavailable | None = None
-        for receiver in self._receivers:
-            if receiver not in self._told:
-                trouble = await self._try(note, receiver) or trouble
-        if trouble is not None:
-            raise trouble
+        """Tell it, unless its receiver is never told; raises BusUnavailable and BusRefused."""
+        try:
+            await self._notifier.notify(note, self._receiver)
+        except MessageRefused as error:
+            who = self._receiver
+            _log.warning("%s: %s is not told of %s: %s", self.name, who, note.subject, error)
         self._allowance.take(time.monotonic())
         self._done = end
         await self._store.move_cursor(cursor_of(self.name), end)
-
-    async def _try(self, note: Note, receiver: str) -> BusUnavailable | None:
-        try:
-            await self._notifier.notify(note, receiver)
-        except MessageRefused as error:
-            _log.warning("%s: %s is not told of %s: %s", self.name, receiver, note.subject, error)
-        except BusUnavailable as error:
-            return error
-        self._told.add(receiver)
-        return None
