@@ -62,6 +62,21 @@ def test_a_unit_starts_the_same_command_with_the_same_path_and_password(
         assert '"status":"finished"' in there.lines()[0]
 
 
+def test_an_agent_is_a_service_too(mosquitto: MosquittoServer, tmp_path: Path, prefix: str) -> None:
+    place = ["--host", mosquitto.url, "--mqtt-env", prefix]
+    words = ["agent", "metrics", "--who", "node", *place, "--data", str(tmp_path / "data")]
+    done = bus(tmp_path, "install-service", "--", *words)
+    assert done.returncode == 0, done.stderr
+    unit = tmp_path / ".config" / "systemd" / "user" / "tesp-node.service"
+    assert "Description=tesp agent metrics: node\n" in unit.read_text()
+    script = tmp_path / ".config" / "tesp" / "node.sh"
+    with (
+        mosquitto.listening(f"{prefix}/infrastructure/metrics/+/status", 1) as there,
+        booted(shlex.quote(str(script)), tmp_path),
+    ):
+        assert '"status":"measured"' in there.lines()[0]
+
+
 def test_a_line_of_the_crontab_starts_it_and_goes_again(
     mosquitto: MosquittoServer, tmp_path: Path, prefix: str
 ) -> None:
@@ -117,6 +132,9 @@ def test_only_what_runs_on_can_be_a_service(tmp_path: Path) -> None:
         ["listen", *told],
         ["listen", *told, "--who", "../x"],
         ["beacon", "--evry", "3"],
+        ["agent"],
+        ["agent", "smith"],
+        ["agent", "publisher", "--whom", "x"],
     ):
         done = bus(tmp_path, "install-service", "--", *words)
         assert done.returncode == 2, done.stderr

@@ -1,4 +1,4 @@
-"""`tesp bus install-service`: a listener, beacon or watch that a reboot starts again."""
+"""`tesp bus install-service`: a listener, beacon, watch or agent that a reboot starts again."""
 
 import math
 import os
@@ -16,6 +16,7 @@ import typer
 from tesp.errors import SettingsError, TespError
 
 _COMMANDS = ("listen", "beacon", "watch")
+_AGENT = "agent"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 # What a listener needs beside its own grace, to send its last words.
 _FAREWELL_SECONDS = 90
@@ -23,7 +24,7 @@ _GRACE_SECONDS = 30.0
 _UNIT = """\
 # Written by tesp bus install-service.
 [Unit]
-Description=tesp bus {command}: {name}
+Description=tesp {command}: {name}
 
 [Service]
 ExecStart=/bin/sh {script}
@@ -40,8 +41,8 @@ WantedBy=default.target
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One command line of ours under a name. A script holds all that it needs of the environment
-    that it was installed from, for neither systemd nor cron has it."""
+    """One command line of ours, such as `bus listen ...`, under a name. A script holds all that it
+    needs of the environment that it was installed from, for neither systemd nor cron has it."""
 
     name: str
     words: tuple[str, ...]
@@ -71,7 +72,7 @@ class Service:
                 "# Written by tesp bus install-service; it may hold a password.",
                 *(f"export {k}={shlex.quote(v)}" for k, v in sorted(kept.items())),
                 f"cd {shlex.quote(str(directory))} || exit 1",
-                f"exec {shlex.join([str(program), 'bus', *self.words])}",
+                f"exec {shlex.join([str(program), *self.words])}",
                 "",
             ]
         )
@@ -82,7 +83,10 @@ class Service:
         quoted = '"' + path.replace("$", "$$") + '"'
         seconds = _FAREWELL_SECONDS + float(_value(self.words, "--grace") or _GRACE_SECONDS)
         return _UNIT.format(
-            command=self.words[0], name=self.name, script=quoted, seconds=math.ceil(seconds)
+            command=" ".join(self.words[:2]),
+            name=self.name,
+            script=quoted,
+            seconds=math.ceil(seconds),
         )
 
     def cron_line(self) -> str:
@@ -92,7 +96,8 @@ class Service:
 
 def install_service(
     words: Annotated[
-        list[str], typer.Argument(metavar="-- COMMAND...", help="listen, beacon or watch ...")
+        list[str],
+        typer.Argument(metavar="-- COMMAND...", help="listen, beacon, watch or agent NAME ..."),
     ],
     name: Annotated[
         str | None, typer.Option(help="Of the service. Default: that of --who, or the command.")
@@ -101,7 +106,7 @@ def install_service(
         bool, typer.Option("--cron", help="A line in the crontab, where there is no systemd.")
     ] = False,
 ) -> None:
-    """Have a listener, beacon or watch started again by each reboot.
+    """Have a listener, beacon, watch or agent started again by each reboot.
 
     Example: tesp bus install-service -- listen -t COGUK/elan/status -c ./next.sh --who next
     """
@@ -113,14 +118,16 @@ def install_service(
 
 
 def _service(words: Sequence[str], name: str | None) -> Service:
-    if words[0] not in _COMMANDS:
-        raise SettingsError(f"-- {words[0]}: a service is one of {', '.join(_COMMANDS)}")
-    _check(words)
-    chosen = name or _value(words, "--who") or words[0]
+    if words[0] not in (*_COMMANDS, _AGENT):
+        services = ", ".join(_COMMANDS)
+        raise SettingsError(f"-- {words[0]}: a service is one of {services}, or agent NAME")
+    whole = tuple(words) if words[0] == _AGENT else ("bus", *words)
+    _check(whole)
+    chosen = name or _value(words, "--who") or whole[1]
     if not _NAME.fullmatch(chosen):
         raise SettingsError(f"--name: {chosen!r} holds more than letters, digits and _ . -")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return Service(chosen, tuple(words), config.absolute())
+    return Service(chosen, whole, config.absolute())
 
 
 def _check(words: Sequence[str]) -> None:
@@ -128,11 +135,15 @@ def _check(words: Sequence[str]) -> None:
     from typer.core import TyperGroup
     from typer.main import get_command
 
-    from tesp.cli.bus import group
+    from tesp.cli import agent, bus
 
-    commands = get_command(group())
+    commands = get_command((agent if words[0] == _AGENT else bus).group())
     assert isinstance(commands, TyperGroup)
-    commands.commands[words[0]].make_context(f"tesp bus {words[0]}", list(words[1:]))
+    name = words[1] if len(words) > 1 else ""
+    if name not in commands.commands:
+        known = ", ".join(commands.commands)
+        raise SettingsError(f"-- {words[0]} {name}: there are {known}")
+    commands.commands[name].make_context(f"tesp {words[0]} {name}", list(words[2:]))
 
 
 def _value(words: Sequence[str], flag: str) -> str | None:
