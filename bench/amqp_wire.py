@@ -56,10 +56,6 @@ class AmqpWire:
             waiting = {t for t in waiting if t > tag} if ack.multiple else waiting - {tag}
         return time.monotonic() - began
 
-    def close(self) -> None:
-        """Hang up."""
-        self._socket.close()
-
     def _send(self, channel: int, method: Any) -> None:
         self._socket.sendall(frame.marshal(method, channel))
 

@@ -15,9 +15,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import aio_pika
 import aiomqtt
@@ -25,7 +26,7 @@ import orjson
 from pamqp import commands
 
 from bench.amqp_wire import AmqpWire
-from bench.tasks import complete
+from bench.tasks import TASKS, whole
 from tesp.bus import Message, brokers, prodiguer, tael
 from tesp.events import Event
 from tesp.settings import BrokerSettings, BusSettings
@@ -37,7 +38,6 @@ from tests.peers.tesp_server import TERMINAL, TespServer
 
 ROUNDS = 3
 ALONE = 100
-TASKS = 100
 EXCHANGE, QUEUE = "x-primary", "bench"
 NO_OP = {"executors": [{"image": "none", "command": ["true"]}]}
 
@@ -68,7 +68,7 @@ def booted() -> Iterator[list["Peer"]]:
         yield [Mqtt(mosquitto), Amqp(rabbitmq)]
 
 
-class Peer:
+class Peer(Protocol):
     """A broker, and clients of it that are not ours."""
 
     name: str
@@ -76,16 +76,14 @@ class Peer:
 
     def bare(self, topic: str, body: bytes, count: int) -> float:
         """Seconds that a bare client takes to have so many messages confirmed."""
-        raise NotImplementedError
+        ...
 
-    @asynccontextmanager
-    async def bodies(self) -> AsyncIterator[AsyncIterator[bytes]]:
+    def bodies(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Everything that comes, as a bare client has it."""
-        raise NotImplementedError
-        yield
+        ...
 
 
-class Mqtt(Peer):
+class Mqtt:
     """Mosquitto, and its own programs."""
 
     def __init__(self, server: MosquittoServer) -> None:
@@ -107,7 +105,7 @@ class Mqtt(Peer):
             yield (bytes(message.payload) async for message in client.messages)
 
 
-class Amqp(Peer):
+class Amqp:
     """RabbitMQ, with one durable queue that takes everything."""
 
     def __init__(self, server: RabbitmqServer) -> None:
@@ -200,8 +198,7 @@ def cost(peers: list[Peer], directory: Path) -> None:
         for name, some in choices.items():
             server = started(directory / f"{name}-{turn}", some)
             try:
-                server.run(NO_OP)
-                rates[name].append(rate(server))
+                rates[name].append(TASKS / whole(server, NO_OP))
             finally:
                 server.kill()
     none = statistics.median(rates["none"])
@@ -211,16 +208,6 @@ def cost(peers: list[Peer], directory: Path) -> None:
             f"brokers {name}: {each:.1f} no-op tasks/s, ratio {each / none:.2f}, "
             f"medians of {ROUNDS}"
         )
-
-
-def rate(server: TespServer) -> float:
-    """No-op tasks a second."""
-    began = time.monotonic()
-    for _ in range(TASKS):
-        server.submit(NO_OP)
-    while not complete(server, TASKS + 1):
-        time.sleep(0.05)
-    return TASKS / (time.monotonic() - began)
 
 
 def started(directory: Path, peers: list[Peer]) -> TespServer:

@@ -22,6 +22,7 @@ TespError
 │   ├── BusUnavailable       out of reach for now
 │   └── BusRefused           it refused the message or us, final; names the mend
 │       └── MessageRefused       this one message is at fault; others may pass
+│           └── RecipientRefused     a mail server will never take a mail for him
 ├── ServiceUnreachable   the command line got no answer from the service
 └── RequestRefused       the service refused what the command line asked
 """
@@ -128,6 +129,10 @@ class BusRefused(BusError):
 
 class MessageRefused(BusRefused):
     """This one message is no message, or may not go where it wants to; others may pass."""
+
+
+class RecipientRefused(MessageRefused):
+    """The mail server will never take a mail for this recipient."""
 
 
 class ServiceUnreachable(TespError):

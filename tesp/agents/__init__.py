@@ -28,6 +28,14 @@ class Sink(Protocol):
         ...
 
 
+_CURSOR = "sink:"
+
+
 def cursor_of(name: str) -> str:
     """How the cursor and the lease of the sink of this name are called."""
-    return f"sink:{name}"
+    return _CURSOR + name
+
+
+def sink_of(cursor: str) -> str | None:
+    """The name of the sink whose cursor this is, None where it is another's."""
+    return cursor.removeprefix(_CURSOR) if cursor.startswith(_CURSOR) else None

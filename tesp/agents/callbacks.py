@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from tesp.agents import cursor_of
 from tesp.agents.bus_sink import Projection
 from tesp.agents.posting import post
 from tesp.agents.public_hosts import PublicResolver, check
@@ -28,7 +29,7 @@ from tesp.tes import callbacks
 
 _log = logging.getLogger(__name__)
 
-NAME = "sink:callbacks"
+NAME = cursor_of("callbacks")
 _BATCH = 200
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 60.0
 _NOTE_SECONDS = 0.5

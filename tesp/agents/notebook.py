@@ -9,9 +9,10 @@ import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ _OUTBOX = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY, messag
 _AT_ONCE = 100
 _BUSY_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 15.0
+_FORGET_SECONDS = 3600.0
+_DAY = 86400.0
 
 
 def say(db: sqlite3.Connection, message: Message) -> None:
@@ -98,6 +101,21 @@ class Notebook:
                 _log.log(level, "What is to be said waits: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def forget_for_ever(
+        self, forget: Callable[[sqlite3.Connection, float], object], days: float
+    ) -> None:
+        """Every hour, and at once, have what is older than some days forgotten: `forget` is given
+        the time since 1970 before which nothing is kept."""
+
+        def old(db: sqlite3.Connection) -> None:
+            forget(db, time.time() - days * _DAY)
+
+        while True:
+            # What cannot be forgotten now can be later.
+            with suppress(StoreError):
+                await self.write(old)
+            await asyncio.sleep(_FORGET_SECONDS)
 
     async def _publish(self, bus: Bus, rows: Sequence[tuple[int, Message]]) -> None:
         """Publish them; one that is at fault is left out and stops no other."""

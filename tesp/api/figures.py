@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from tesp.agents import sink_of
 from tesp.agents.gauge import EVERY_SECONDS, PREFIX
 from tesp.api.resources import Resource
 from tesp.bus.depths import Measured
 from tesp.store import FigureStore, Reading, Standing
 from tesp.tes.states import State
 
-_SINK = "sink:"
 # The text format of Prometheus.
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _FRESH_SECONDS = 5.0
@@ -86,7 +86,7 @@ class Figures:
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
         report = await self._report()
-        lines = [*_tasks(await self._tasks_by_state()), *_sinks(report), *_queues(report)]
+        lines = [*_tasks(await self._tasks_by_state()), *_waiting(report), *_queues(report)]
         return Response("\n".join([*lines, ""]), headers={"Content-Type": _TEXT})
 
     async def _report(self) -> QueueReport:
@@ -94,7 +94,7 @@ class Figures:
         now = time.time()
         return QueueReport(
             time=now,
-            sinks=[_sink(one) for one in standings if one.name.startswith(_SINK)],
+            sinks=list(_sinks(standings)),
             brokers=[
                 _broker(one)
                 for one in readings
@@ -110,9 +110,10 @@ class Figures:
         return self._counts
 
 
-def _sink(one: Standing) -> SinkFigures:
-    name = one.name.removeprefix(_SINK)
-    return SinkFigures(name=name, waiting=one.waiting, oldest=one.oldest, moved=one.moved)
+def _sinks(standings: Sequence[Standing]) -> Iterator[SinkFigures]:
+    for one in standings:
+        if name := sink_of(one.name):
+            yield SinkFigures(name=name, waiting=one.waiting, oldest=one.oldest, moved=one.moved)
 
 
 def _broker(one: Reading) -> BrokerFigures:
@@ -133,7 +134,7 @@ def _tasks(counts: Mapping[State, int]) -> Iterator[str]:
     yield from _gauge("tesp_tasks", "Tasks in each state", samples)
 
 
-def _sinks(report: QueueReport) -> Iterator[str]:
+def _waiting(report: QueueReport) -> Iterator[str]:
     of = {one.name: {"sink": one.name} for one in report.sinks}
     waiting = [(of[s.name], s.waiting) for s in report.sinks]
     yield from _gauge("tesp_sink_waiting_events", "Events that a sink has yet to take", waiting)

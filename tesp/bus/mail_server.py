@@ -9,14 +9,16 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Literal, Self
 
-from tesp.errors import BusRefused, BusUnavailable, MessageRefused, SettingsError
+from tesp.errors import (
+    BusRefused,
+    BusUnavailable,
+    MessageRefused,
+    RecipientRefused,
+    SettingsError,
+)
 from tesp.settings import MailSettings
 
 Security = Literal["none", "starttls", "tls"]
-
-
-class RecipientRefused(MessageRefused):
-    """The mail server will never take a mail for him."""
 
 
 @dataclass(frozen=True, slots=True)

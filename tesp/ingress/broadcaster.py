@@ -7,7 +7,7 @@ import time
 
 from tesp.errors import MessageRefused
 from tesp.ingress import vtp
-from tesp.ingress.doorway import Doorway
+from tesp.ingress.doorway import Doorway, streams
 from tesp.ingress.voevent import VOEvent
 from tesp.ingress.vtp_stream import Stream
 from tesp.settings.ingress import VoeventSettings
@@ -28,7 +28,7 @@ class Broadcaster:
         self._settings = settings
         self._alive_seconds = alive_seconds
         self._doorway = Doorway(
-            "ingress.voevent", settings.host, settings.broadcast_port, self._connected
+            "ingress.voevent", settings.host, settings.broadcast_port, streams(self._connected)
         )
         self._subscribers: dict[asyncio.Task[None], asyncio.Queue[bytes]] = {}
 

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable
 from tesp.errors import SettingsError
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Greet = Callable[[], asyncio.BaseProtocol]
 
 
 class Doorway:
-    """Listens at one address of the settings, which `field` names."""
+    """Listens at one address of the settings, which `field` names; `greet` makes the protocol
+    that serves who comes."""
 
-    def __init__(self, field: str, host: str, port: int, serve: Serve) -> None:
-        self._field, self._host, self._port, self._serve = field, host, port, serve
+    def __init__(self, field: str, host: str, port: int, greet: Greet) -> None:
+        self._field, self._host, self._port, self._greet = field, host, port, greet
         self._server: asyncio.Server | None = None
 
     @property
@@ -24,8 +26,9 @@ class Doorway:
 
     async def open(self) -> None:
         """Listen; raises SettingsError where that cannot be."""
+        loop = asyncio.get_running_loop()
         try:
-            self._server = await asyncio.start_server(self._serve, self._host, self._port)
+            self._server = await loop.create_server(self._greet, self._host, self._port)
         except OSError as error:
             raise SettingsError(
                 f"{self._field}: {self._host}:{self._port} cannot be listened on: {error}"
@@ -35,3 +38,8 @@ class Doorway:
         """Let nobody in any more; who is in stays."""
         if self._server is not None:
             self._server.close()
+
+
+def streams(serve: Serve) -> Greet:
+    """What serves each who comes over a pair of streams."""
+    return lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), serve)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 
 from tesp.bus import Message
-from tesp.bus.mail_server import MailServer, RecipientRefused
-from tesp.errors import BusRefused
+from tesp.bus.mail_server import MailServer
+from tesp.errors import BusRefused, RecipientRefused
 from tesp.ingress import mail_writing
 
 MOST_BYTES = 5_000_000

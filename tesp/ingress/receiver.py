@@ -6,7 +6,7 @@ import time
 
 from tesp.errors import BusError, MessageRefused
 from tesp.ingress import vtp
-from tesp.ingress.doorway import Doorway
+from tesp.ingress.doorway import Doorway, streams
 from tesp.ingress.intake import Intake
 from tesp.ingress.vtp_stream import Stream
 from tesp.settings.ingress import VoeventSettings
@@ -24,7 +24,7 @@ class Receiver:
         self._settings = settings
         self._intake = intake
         self._doorway = Doorway(
-            "ingress.voevent", settings.host, settings.receive_port, self._connected
+            "ingress.voevent", settings.host, settings.receive_port, streams(self._connected)
         )
         self._open: set[asyncio.Task[None]] = set()
 

@@ -15,6 +15,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from tesp.bus import Delivery, Message, tael
 from tesp.errors import MessageRefused, SettingsError, TespError
 from tesp.ingress import Deliver
+from tesp.ingress.doorway import Doorway
 from tesp.ingress.mail import Dropped, MailRefused, Opened, Reading
 from tesp.ingress.memory import Memory
 from tesp.settings.ingress import SmtpSettings
@@ -65,33 +66,27 @@ class SmtpIngress:
         self._turn = asyncio.Lock()
         self._sessions: set[_Connection] = set()
         self._memory: Memory | None = None
-        self._server: asyncio.Server | None = None
+        self._doorway = Doorway("ingress.smtp", settings.host, settings.port, self._connection)
+        self._tls: ssl.SSLContext | None = None
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._doorway.port
 
     async def start(self) -> None:
         """Listen; raises SettingsError where that cannot be."""
-        tls = _tls(self._settings.certificate)
+        self._tls = _tls(self._settings.certificate)
         self._memory = await asyncio.to_thread(Memory, self._file)
-        loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(
-                lambda: self._connection(loop, tls), self._settings.host, self._settings.port
-            )
-        except OSError as error:
+            await self._doorway.open()
+        except SettingsError:
             self._memory.close()
-            where = f"{self._settings.host}:{self._settings.port}"
-            raise SettingsError(f"ingress.smtp: {where} cannot be listened on: {error}") from error
+            raise
 
     async def close(self) -> None:
         """Take no more mails, end the one in hand, and let go."""
-        if self._server is not None:
-            self._server.close()
+        self._doorway.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS), self._turn:
                 pass
@@ -110,10 +105,8 @@ class SmtpIngress:
         assert self._memory is not None
         return self._memory
 
-    def _connection(
-        self, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None
-    ) -> "_Connection":
-        settings = self._settings
+    def _connection(self) -> "_Connection":
+        settings, tls = self._settings, self._tls
         return _Connection(
             _Mailbox(self._take, self._may_send),
             self._sessions,
@@ -128,7 +121,7 @@ class SmtpIngress:
             auth_require_tls=tls is not None,
             authenticator=self._authenticated,
             auth_exclude_mechanism=() if settings.users else ("PLAIN", "LOGIN"),
-            loop=loop,
+            loop=asyncio.get_running_loop(),
         )
 
     def _may_send(self, session: Session) -> bool:

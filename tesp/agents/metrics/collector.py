@@ -6,7 +6,6 @@ import logging
 import sqlite3
 import time
 import uuid
-from functools import partial
 
 from tesp.agents.listening import Listener, listen
 from tesp.agents.metrics import alarms, records, samples
@@ -24,7 +23,6 @@ from tesp.settings import MetricsSettings
 
 _log = logging.getLogger(__name__)
 
-_FORGET_SECONDS = 3600.0
 # So often within the time that makes a node silent, and within that which makes a task late.
 _LOOKS = 4
 _LONGEST_LOOK_SECONDS = 10.0
@@ -58,7 +56,7 @@ class Collector:
             listen(listeners, [self._bus]),
             self._notebook.speak(self._bus),
             self._look_for_ever(),
-            self._forget_for_ever(),
+            self._notebook.forget_for_ever(records.forget, self._settings.keep_days),
             serve(routes(self._notebook), self._settings.port, "metrics.port"),
         )
 
@@ -127,10 +125,3 @@ class Collector:
         for host, heard in records.silent(db, alarms.SILENT, now - limit):
             crossing = Crossing(alarms.SILENT, round(now - heard, 1), limit)
             self._tell(db, host, crossing, str(uuid.uuid4()), 0)
-
-    async def _forget_for_ever(self) -> None:
-        while True:
-            before = time.time() - self._settings.keep_days * 86400
-            with contextlib.suppress(StoreError):
-                await self._notebook.write(partial(records.forget, before=before))
-            await asyncio.sleep(_FORGET_SECONDS)

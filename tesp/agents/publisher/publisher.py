@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_PAUSE_SECONDS = 3600.0
 _AWAY_SECONDS = 5.0
-_FORGET_SECONDS = 3600.0
 
 
 class Publisher(Agent):
@@ -63,7 +62,7 @@ class Publisher(Agent):
         await together(
             listen([listener], [self._bus]),
             self._notebook.speak(self._bus),
-            self._forget_for_ever(),
+            self._notebook.forget_for_ever(records.forget, self._settings.keep_days),
             *(self._publish_for_ever() for _ in range(self._settings.at_once)),
         )
 
@@ -208,10 +207,3 @@ class Publisher(Agent):
     async def _postpone(self, heard: Heard, seconds: float, tries: int) -> None:
         until = time.time() + seconds
         await self._notebook.write(lambda db: records.postpone(db, heard.task, until, tries))
-
-    async def _forget_for_ever(self) -> None:
-        while True:
-            before = time.time() - self._settings.keep_days * 86400
-            with suppress(StoreError):
-                await self._notebook.write(partial(records.forget, before=before))
-            await asyncio.sleep(_FORGET_SECONDS)

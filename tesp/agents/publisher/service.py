@@ -1,7 +1,6 @@
 """The task service, as the publisher asks it."""
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -26,17 +25,6 @@ class TaskService:
             verify=self._url.startswith("https:"),
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._client.aclose()
-
     async def task(self, identifier: str) -> dict[str, Any]:
         """A task with its outputs.
 
@@ -56,3 +44,7 @@ class TaskService:
         if not isinstance(document, dict) or document.get("id") != identifier:
             raise ServiceUnreachable(f"{self._url} answers {response.status_code}")
         return document
+
+    async def close(self) -> None:
+        """Let go of its connections."""
+        await self._client.aclose()

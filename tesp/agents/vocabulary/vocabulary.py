@@ -1,11 +1,9 @@
 """The agent that has the vocabulary: it answers letters and HTTP, and holds messages against it."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sqlite3
-import time
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from tesp.agents.vocabulary import breaches, terms
 from tesp.agents.vocabulary.views import routes
 from tesp.agents.window import serve
 from tesp.bus import MOST_HOPS, Bus, Delivery, Message, Value
-from tesp.errors import SettingsError, StoreError
+from tesp.errors import SettingsError
 from tesp.settings import TermRule, VocabularySettings
 from tesp.tes.templates import text_of
 
@@ -30,7 +28,6 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS rejections (id TEXT PRIMARY KEY, time REAL NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS rejections_time ON rejections (time);
 """
-_FORGET_SECONDS = 3600.0
 _REPLY = "reply_to"
 
 
@@ -70,7 +67,7 @@ class VocabularyAgent(Agent):
             listen(listeners, [self._bus]),
             self._notebook.speak(self._bus),
             self._reload_for_ever(),
-            self._forget_for_ever(),
+            self._notebook.forget_for_ever(_forget, self._settings.keep_days),
             serve(
                 routes(lambda: self._vocabulary, self._notebook),
                 self._settings.port,
@@ -140,13 +137,6 @@ class VocabularyAgent(Agent):
                 self._vocabulary = await asyncio.to_thread(self._read)
             except SettingsError as error:
                 _log.error("%s: the terms stay as they were: %s", self.name, error)
-
-    async def _forget_for_ever(self) -> None:
-        while True:
-            before = time.time() - self._settings.keep_days * 86400
-            with contextlib.suppress(StoreError):
-                await self._notebook.write(partial(_forget, before=before))
-            await asyncio.sleep(_FORGET_SECONDS)
 
 
 def _reject(db: sqlite3.Connection, said: list[Message]) -> None:

@@ -144,8 +144,9 @@ class RestPulsar:
     async def watch(self, job: Job) -> AsyncIterator[Seen | Ended]:
         """Look at a job in its turn; while Pulsar is out of reach, wait for it."""
         clock = asyncio.get_running_loop().time
-        watching = self._watching(Name.at(job.place), self._submitted.get(job.place))
-        if job.place not in self._submitted:
+        again = self._submitted.get(job.place)
+        watching = self._watching(Name.at(job.place), again)
+        if again is None:
             watching.suspect()
         async with self._polling.followed():
             due = clock()

@@ -2,7 +2,7 @@
 keeps."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -42,15 +42,8 @@ def keeping_site(flags: Flags, who: str) -> Site:
         raise SettingsError(f"--who: {who!r} is no name: letters, digits, _ and -, 31 at most")
     there = plain_site(flags)
     beginning = there.prefix.replace("/", "-")[:_LONGEST_PREFIX]
-    return site(
-        flags.settings_file,
-        flags.host,
-        flags.broker,
-        flags.ca_file,
-        flags.prefix,
-        f"{beginning}-{who}".lstrip("-"),
-        flags.data,
-    )
+    client_id = f"{beginning}-{who}".lstrip("-")
+    return replace(there, broker=there.broker.model_copy(update={"client_id": client_id}))
 
 
 def plain_site(flags: Flags) -> Site:

@@ -55,7 +55,8 @@ async def _run(there: Site, who: str, bus: "Bus", storages: "Storages") -> None:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(storages.close)
         notebook = await stack.enter_async_context(Notebook.opened(file, SCHEMA))
-        service = await stack.enter_async_context(TaskService(settings))
+        service = TaskService(settings)
+        stack.push_async_callback(service.close)
         post = post_over(bus, there.settings, who, there.prefix)
         await until_signalled(
             Publisher(who, post, bus, settings, announcements, storages, service, notebook)

@@ -28,23 +28,20 @@ def queues(
     if as_json:
         show_json(report)
         return
-    rows = [*map(_sink(report["time"]), report["sinks"]), *_queues(report["brokers"])]
+    rows = [*(_sink(one, report["time"]) for one in report["sinks"]), *_queues(report["brokers"])]
     show_table(("", "WHERE", "WAITING", "CONSUMERS", "SINCE"), rows)
     for broker in report["brokers"]:
         if broker["error"]:
             note(f"{broker['name']}: {broker['error']}")
 
 
-def _sink(now: float) -> Any:
-    def row(sink: dict[str, Any]) -> Row:
-        """A sink is its own consumer; it is one while it moves."""
-        age = now - sink["oldest"] if sink["oldest"] is not None else 0.0
-        still = now - (sink["moved"] or 0.0)
-        stuck = sink["waiting"] and min(age, still) > _PATIENCE_SECONDS
-        since = _duration(age) if sink["waiting"] else ""
-        return _SIGN if stuck else "", f"sink {sink['name']}", str(sink["waiting"]), "", since
-
-    return row
+def _sink(sink: dict[str, Any], now: float) -> Row:
+    """A sink is its own consumer; it is one while it moves."""
+    age = now - sink["oldest"] if sink["oldest"] is not None else 0.0
+    still = now - (sink["moved"] or 0.0)
+    stuck = sink["waiting"] and min(age, still) > _PATIENCE_SECONDS
+    since = _duration(age) if sink["waiting"] else ""
+    return _SIGN if stuck else "", f"sink {sink['name']}", str(sink["waiting"]), "", since
 
 
 def _queues(brokers: list[dict[str, Any]]) -> list[Row]:

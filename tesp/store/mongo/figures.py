@@ -6,10 +6,10 @@ from typing import Any
 from tesp.store.figures import Reading, Standing
 from tesp.store.mongo.connection import Collections, raw
 from tesp.store.mongo.events import end
-from tesp.store.mongo.expressions import NOW, literal
+from tesp.store.mongo.expressions import NOW, after, literal
 from tesp.tes.states import State
 
-_KEPT_MILLISECONDS = 86_400_000
+_KEPT_SECONDS = 86_400
 
 
 async def counts(db: Collections) -> Mapping[State, int]:
@@ -43,9 +43,7 @@ async def note(db: Collections, name: str, text: str) -> None:
     await readings.update_one(
         {"_id": name}, [{"$set": {"text": literal(text), "time": NOW}}], upsert=True
     )
-    noted = await readings.find_one({"_id": name}, {"time": 1})
-    if noted:
-        await readings.delete_many({"time": {"$lt": noted["time"] - _KEPT_MILLISECONDS}})
+    await readings.delete_many({"$expr": {"$lt": ["$time", after(-_KEPT_SECONDS)]}})
 
 
 async def readings(db: Collections) -> Sequence[Reading]:
