@@ -1,4 +1,7 @@
-"""Fixtures of Pulsars over AMQP: two for all tests, and others that a test may kill."""
+"""Fixtures of Pulsars over AMQP: two for all tests of a worker, and others that a test may kill.
+
+A Pulsar's updates go to one listener alone, so that workers cannot share one.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -31,15 +34,21 @@ class _Kind:
 
 
 @pytest.fixture(scope="session")
-def amqp_pulsar(shared_peers: SharedPeers, rabbitmq: RabbitmqServer) -> AmqpPulsarServer:
-    """A Pulsar over AMQP alone for all tests: whoever uses it has jobs of his own names."""
-    return shared_peers.get("pulsar-amqp", _Kind(rabbitmq, hybrid=False))  # type: ignore[arg-type]
+def amqp_pulsar(
+    shared_peers: SharedPeers, rabbitmq: RabbitmqServer, worker_id: str
+) -> AmqpPulsarServer:
+    """A Pulsar over AMQP alone."""
+    kind = _Kind(rabbitmq, hybrid=False)
+    return shared_peers.get(f"pulsar-amqp-{worker_id}", kind)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
-def hybrid_pulsar(shared_peers: SharedPeers, rabbitmq: RabbitmqServer) -> AmqpPulsarServer:
-    """A Pulsar over AMQP and REST for all tests."""
-    return shared_peers.get("pulsar-hybrid", _Kind(rabbitmq, hybrid=True))  # type: ignore[arg-type]
+def hybrid_pulsar(
+    shared_peers: SharedPeers, rabbitmq: RabbitmqServer, worker_id: str
+) -> AmqpPulsarServer:
+    """A Pulsar over AMQP and REST."""
+    kind = _Kind(rabbitmq, hybrid=True)
+    return shared_peers.get(f"pulsar-hybrid-{worker_id}", kind)  # type: ignore[arg-type]
 
 
 @pytest.fixture
