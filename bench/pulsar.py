@@ -24,6 +24,8 @@ from typing import Any
 import httpx
 
 from bench.memory import resident, watch
+from bench.tasks import whole
+from tests.peers.environments import find_own_python
 from tests.peers.http_server import HttpServer
 from tests.peers.pulsar import PulsarServer
 from tests.peers.rabbitmq import RabbitmqServer
@@ -44,6 +46,7 @@ def main() -> None:
     parts = ["latency", "throughput", "transfers"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
+    find_own_python()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         for name in ("rest", "amqp"):
             site, bare = stack.enter_context(booted(name, Path(directory) / name))
@@ -120,19 +123,11 @@ def job(bare: Bare) -> None:
 
 def throughput(name: str, server: TespServer, bare: Bare) -> None:
     """Many at once."""
-    ours, theirs = timed(lambda: tasks(server)), timed(lambda: jobs(bare))
+    ours, theirs = whole(server, NO_OP, MANY), timed(lambda: jobs(bare))
     print(
         f"{name}: {MANY} no-ops {MANY / ours:.1f}/s, Pulsar's own {MANY / theirs:.1f}/s, "
         f"ratio {theirs / ours:.2f}"
     )
-
-
-def tasks(server: TespServer) -> None:
-    """Many no-ops, all submitted first."""
-    waiting = [server.submit(NO_OP) for _ in range(MANY)]
-    while waiting:
-        time.sleep(0.05)
-        waiting = [task_id for task_id in waiting if server.state(task_id) not in TERMINAL]
 
 
 def jobs(bare: Bare) -> None:

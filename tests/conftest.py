@@ -5,7 +5,6 @@ Workers of one run share them; the process that started the run ends them.
 
 import os
 import signal
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import pytest
 
 from tests.peers.docker_engine import DockerEngine
 from tests.peers.docker_registry import DockerRegistry, OpenRegistry
-from tests.peers.environments import interpreter
+from tests.peers.environments import find_own_python, interpreter
 from tests.peers.mongodb import MongodbServer
 from tests.peers.rabbitmq import RabbitmqServer
 from tests.peers.room import SharedPeers
@@ -53,10 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not given:
         # A run that is told to end takes its peers along, like one that is interrupted.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Where python3 is a shim in a shell, each start of a job or a script would cost as much again.
-    programs = Path(sys.base_prefix) / "bin"
-    if (programs / "python3").exists():
-        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    find_own_python()
     # What a person has set for his own server is not for the tests.
     for name in [n for n in os.environ if n.startswith("TESP_")]:
         del os.environ[name]

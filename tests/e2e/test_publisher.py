@@ -20,6 +20,7 @@ from tests.peers.agent_programs import (
     documented,
     payloads,
 )
+from tests.peers.ftp_server import FtpServer
 from tests.peers.gate import Gate
 from tests.peers.mosquitto import Listening, MosquittoServer
 from tests.peers.room import wait_until
@@ -258,6 +259,20 @@ def test_objects_are_published_to_s3(scene: Scene, s3_server: S3Server, s3_bucke
     (one,) = json.loads(manifest)["files"]
     assert told["manifest"] == f"s3://{s3_bucket}/{beginning}/manifest.json"
     assert one["sha256"] == hashlib.sha256(b"a.txt of bash\n").hexdigest()
+
+
+def test_files_are_published_to_ftp(scene: Scene, ftp_server: FtpServer) -> None:
+    own = scene.settings(f"{ftp_server.url}/published")
+    host = f"127.0.0.1:{ftp_server.port}"
+    own["staging"]["ftp"] = [{"host": host, "username": "alice", "password": "a-password"}]
+    with scene.listening(1) as listening, scene.publishing(own) as program:
+        ready(program)
+        done = scene.server.run(task(scene.files, "a.txt"))["id"]
+        (told,) = payloads(listening.lines())
+    beginning = f"published/genomes/{done}"
+    assert tree(ftp_server.directory) == {f"{beginning}/out/a.txt", f"{beginning}/manifest.json"}
+    assert (ftp_server.directory / beginning / "out" / "a.txt").read_text() == "a.txt of bash\n"
+    assert told["manifest"] == f"{ftp_server.url}/{beginning}/manifest.json"
 
 
 def test_what_fails_is_tried_again_told_after_the_last_try_and_taken_up_by_a_letter(

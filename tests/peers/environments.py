@@ -1,5 +1,7 @@
 """The virtual environments under .venvs: peers whose packages must not meet ours."""
 
+import os
+import sys
 from pathlib import Path
 
 from tests.peers.room import PeerError
@@ -18,3 +20,11 @@ def program(environment: str, name: str) -> Path:
     if not path.exists():
         raise PeerError(f"{path}: no such program; `make test` installs it")
     return path
+
+
+def find_own_python() -> None:
+    """From now on `python3` is the one that made ours: where it is a shim in a shell, each start
+    of a job or a script would cost as much again."""
+    programs = Path(sys.base_prefix) / "bin"
+    if (programs / "python3").exists():
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"

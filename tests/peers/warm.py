@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-_LOADED = ["tesp.cli", "tesp.app", "tesp.store.mongo", __name__]
+_LOADED = [
+    *("tesp.cli.program", "tesp.app", "tesp.store.mongo"),
+    *("tesp.backends.pulsar.rest_backend", "tesp.backends.pulsar.amqp_backend"),
+    # What these load when they start.
+    *("docker", "dynaconf.utils", "uvicorn.lifespan.on", "uvicorn.protocols.http.httptools_impl"),
+    *("uvicorn.protocols.websockets.websockets_sansio_impl", __name__),
+]
 _CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(_LOADED)
 

@@ -21,6 +21,7 @@ from tesp.tes.identifiers import new_task_id
 from tesp.tes.rules import Limits
 from tesp.tes.views import Text
 from tests.contract.api.serving import api_over, served
+from tests.contract.waiting import until
 from tests.peers.event_stream import EventStream, Sent
 
 FUTURE = time.time() + 3600
@@ -233,11 +234,10 @@ async def test_silence_is_broken_by_beats_that_move_the_place_on(store: SqliteSt
             while beat == {"sequence": 0}:
                 beat = json.loads(await socket.recv())
             assert beat == {"sequence": 1}
-        await asyncio.sleep(0)
+        reading = asyncio.create_task(taken(stream, 1))
+        await until(lambda: "nothing new" in stream.comments and stream.last_id == "1")
         over.set()
-        assert await taken(stream, 1) == []
-    assert "nothing new" in stream.comments
-    assert stream.last_id == "1"
+        assert await reading == []
 
 
 MANY = 8000  # with long names more than any socket's buffers hold
