@@ -5,7 +5,9 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,8 +24,7 @@ from tesp.settings import BrokerSettings
 _ANSWER_SECONDS = 10.0
 _FAREWELL_SECONDS = 2.0
 _KEEPALIVE_SECONDS = 20
-# So many are on their way at once, and more follow when half of them are confirmed: a broker whose
-# socket waits for our next packet (Nagle's algorithm) would confirm the last of each batch late.
+# So many are on their way at once, and more follow when half of them are confirmed.
 _AT_ONCE = 100
 _MOST_INBOX_BYTES = 32 * 1024 * 1024
 _KEPT_SECONDS = 0xFFFFFFFF
@@ -202,6 +203,16 @@ class Client(aiomqtt.Client):
         future = self._unconfirmed.pop(mid, None)
         if future is not None and not future.done():
             future.set_result(reason_code)
+        if self._unconfirmed:
+            self._hurry_broker()
+
+    def _hurry_broker(self) -> None:
+        """Have the kernel tell that we got a packet. A broker whose socket waits for that (Nagle's
+        algorithm) sends all further confirms only then, and the kernel would take its time."""
+        line = self._client.socket()
+        if sys.platform == "linux" and isinstance(line, socket.socket):
+            with contextlib.suppress(OSError):
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _user(self) -> str:
         return f"the user {self._broker.username}" if self._broker.username else "nameless users"
