@@ -1,6 +1,7 @@
 """One attempt: its executors one after another, then its outputs, then its result."""
 
 import os
+import signal
 import time
 from typing import Any, List, Optional
 
@@ -30,6 +31,8 @@ from tesp.runner.watch import Watch
 
 FULL = "The disk of the workspace is full: ask for the room in resources.disk_gb, or write less."
 NEARLY_FULL_BYTES = 64 * 1024
+TERMINATED = 128 + signal.SIGTERM
+SETTLE_SECONDS = 0.5
 
 
 class Attempt:
@@ -104,6 +107,9 @@ class Attempt:
             ran = self._one(index)
             if ran.verdict is not None:
                 raise Ended(ran.verdict)
+            # Who ends a whole job signals its processes one after another: the command may have
+            # ended by that, or without a child of its own, before the signal is here.
+            self._watch.settle(SETTLE_SECONDS if ran.exit_code == TERMINATED else 0.0)
             if ran.exit_code != 0 and not executor.ignore_error:
                 return
 

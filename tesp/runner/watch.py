@@ -8,6 +8,8 @@ from typing import Any, Optional
 from tesp.runner.failure import Ended
 from tesp.runner.plan import CANCEL_FILE, CANCELED, TIME_LIMIT
 
+_LOOK_SECONDS = 0.01
+
 
 class Watch:
     """Looks at what may end the attempt. `wake` becomes readable when a signal comes."""
@@ -37,9 +39,18 @@ class Watch:
         """The last executor has ended: what follows is ours, and takes what it takes."""
         self._time_seconds = self._deadline = None
 
+    def settle(self, seconds: float) -> None:
+        """Raise Ended where the attempt is canceled, or is so soon."""
+        until = time.monotonic() + seconds
+        while not self._is_canceled():
+            if time.monotonic() >= until:
+                return
+            time.sleep(_LOOK_SECONDS)
+        raise Ended(CANCELED)
+
     def verdict(self) -> Optional[str]:
         """CANCELED, TIME_LIMIT, or None: go on."""
-        if self._signaled or os.path.exists(CANCEL_FILE):
+        if self._is_canceled():
             return CANCELED
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return TIME_LIMIT
@@ -50,6 +61,9 @@ class Watch:
         status = self.verdict()
         if status is not None:
             raise Ended(status)
+
+    def _is_canceled(self) -> bool:
+        return self._signaled or os.path.exists(CANCEL_FILE)
 
     def _take(self, number: int, frame: Any) -> None:
         self._signaled = True

@@ -219,7 +219,9 @@ def test_a_job_that_an_operator_ends_is_a_system_error_that_says_so(
     server: TespServer, slurm: SlurmCluster, gate: Gate
 ) -> None:
     gate.hold("/ran")
-    task_id = server.submit({"executors": [shell(gate.knock("/ran"))], "resources": SMALL})
+    # It cannot end well, whichever of its processes is signaled first.
+    command = shell(f"{gate.knock('/ran')}; sleep 600")
+    task_id = server.submit({"executors": [command], "resources": SMALL})
     gate.wait_for("/ran")
     slurm.end(job_of(slurm, task_id, "RUNNING"))
     task = server.wait(task_id)
