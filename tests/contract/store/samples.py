@@ -1,7 +1,7 @@
 """Tasks for the suite, and the ways to bring one into a state."""
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from tesp.store import Change, Claim, NewTask, Store, TaskQuery
 from tesp.tes.identifiers import new_task_id
@@ -10,7 +10,6 @@ from tesp.tes.views import TaskText, Text, View
 
 BODY = Text('"executors":[{"image":"alpine","command":["true"]}]')
 LOGS = Text('[{"logs":[{"exit_code":0,"stdout":"hello"}]}]', '[{"logs":[{"exit_code":0}]}]')
-T = TypeVar("T")
 
 LONG = 60.0  # seconds: a lease that does not run out in a test
 GONE = 0.01  # seconds: one that does
