@@ -93,7 +93,10 @@ class RestPulsar:
         """Its files over REST, unless the node is to move them."""
         if self._settings.staging == "node":
             return None
-        return PulsarWorkspace(self._client, Name.at(job.place), self._transfers, self._broken)
+        return self._files(Name.at(job.place))
+
+    def _files(self, job: Name) -> PulsarWorkspace:
+        return PulsarWorkspace(self._client, job, self._transfers, self._broken)
 
     async def submit(self, job: Job, plan: Plan) -> None:
         """Bring the runner with its plan, and start it."""
@@ -101,11 +104,7 @@ class RestPulsar:
         archive = await self._archive(name)
         if archive is None:
             return
-        try:
-            await self._client.write(name, archive, once(package.with_plan(plan)))
-        except BaseException:
-            self._broken.add(job.place)
-            raise
+        await self._files(name).bring(archive, once(package.with_plan(plan)))
         line = command.run_line(self._settings.python, archive)
         params = wire.submit_params(self._settings, plan.limits)
         again = partial(self._start, name, line, params)

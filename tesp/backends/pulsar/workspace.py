@@ -17,7 +17,8 @@ class PulsarWorkspace:
     def __init__(
         self, client: RestPulsarClient, job: Name, turns: asyncio.Semaphore, broken: set[str]
     ) -> None:
-        """`broken` takes the place of a job whose upload was left in the middle."""
+        """`broken` takes the place of a job for which a request was left in the middle: Pulsar
+        may make something there yet."""
         self._client, self._job, self._turns, self._broken = client, job, turns, broken
 
     async def write(self, file: str, chunks: AsyncIterator[bytes]) -> int:
@@ -25,11 +26,7 @@ class PulsarWorkspace:
         runner starts, and what broke is written anew before that."""
         name = _plain(file)
         async with self._turns:
-            try:
-                return await self._client.write(self._job, name, chunks)
-            except BaseException:
-                self._broken.add(self._job.place)
-                raise
+            return await self.bring(name, chunks)
 
     @asynccontextmanager
     async def open(self, file: str) -> AsyncIterator[Stream]:
@@ -42,7 +39,15 @@ class PulsarWorkspace:
         """Have the runner make a directory, open to whatever user the container has."""
         tree.parts_of(file)
         name = wire.in_metadata(wire.marker_of(file))
-        await self._client.write(self._job, name, once(b""))
+        await self.bring(name, once(b""))
+
+    async def bring(self, name: str, chunks: AsyncIterator[bytes]) -> int:
+        """Write a file by its name below the metadata directory, in no turn; the bytes written."""
+        try:
+            return await self._client.write(self._job, name, chunks)
+        except BaseException:
+            self._broken.add(self._job.place)
+            raise
 
     async def free_bytes(self) -> int | None:
         """Pulsar does not tell."""
