@@ -26,7 +26,7 @@ import orjson
 from pamqp import commands
 
 from bench.amqp_wire import AmqpWire
-from bench.tasks import TASKS, whole
+from bench.tasks import NO_OP, TASKS, whole
 from tesp.bus import Message, brokers, prodiguer, tael
 from tesp.events import Event
 from tesp.settings import BrokerSettings, BusSettings
@@ -39,7 +39,6 @@ from tests.peers.tesp_server import TERMINAL, TespServer
 ROUNDS = 3
 ALONE = 100
 EXCHANGE, QUEUE = "x-primary", "bench"
-NO_OP = {"executors": [{"image": "none", "command": ["true"]}]}
 
 
 def main() -> None:

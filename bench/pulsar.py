@@ -23,8 +23,9 @@ from typing import Any
 
 import httpx
 
+from bench import tasks
 from bench.memory import resident, watch
-from bench.tasks import whole
+from bench.tasks import NO_OP
 from tests.peers.environments import find_own_python
 from tests.peers.http_server import HttpServer
 from tests.peers.pulsar import PulsarServer
@@ -36,7 +37,6 @@ from tests.peers.tesp_server import TERMINAL, TespServer
 ALONE = 30
 MANY = 200
 SLOTS = 64
-NO_OP = {"executors": [{"image": "none", "command": ["true"]}]}
 
 
 def main() -> None:
@@ -102,16 +102,9 @@ def booted(name: str, directory: Path) -> Iterator[tuple[Site, Bare]]:
 
 def latency(name: str, server: TespServer, bare: Bare) -> None:
     """One at a time, by turns."""
-    pairs = [(timed(lambda: task(server)), timed(lambda: job(bare))) for _ in range(ALONE)]
+    pairs = [(tasks.latency(server, NO_OP), timed(lambda: job(bare))) for _ in range(ALONE)]
     ours, theirs = (statistics.median(p) * 1000 for p in zip(*pairs, strict=True))
     print(f"{name}: a no-op {ours:.0f} ms, Pulsar's own {theirs:.0f} ms, medians of {ALONE}")
-
-
-def task(server: TespServer) -> None:
-    """One no-op from POST to COMPLETE."""
-    task_id = server.submit(NO_OP)
-    while server.state(task_id) not in TERMINAL:
-        time.sleep(0.01)
 
 
 def job(bare: Bare) -> None:
@@ -123,7 +116,7 @@ def job(bare: Bare) -> None:
 
 def throughput(name: str, server: TespServer, bare: Bare) -> None:
     """Many at once."""
-    ours, theirs = whole(server, NO_OP, MANY), timed(lambda: jobs(bare))
+    ours, theirs = tasks.whole(server, NO_OP, MANY), timed(lambda: jobs(bare))
     print(
         f"{name}: {MANY} no-ops {MANY / ours:.1f}/s, Pulsar's own {MANY / theirs:.1f}/s, "
         f"ratio {theirs / ours:.2f}"

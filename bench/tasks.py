@@ -16,6 +16,7 @@ from tests.peers.tesp_server import TERMINAL, TespServer
 
 TASKS = 100
 PAIRS = 50
+NO_OP: dict[str, object] = {"executors": [{"image": "none", "command": ["true"]}]}
 
 
 def main() -> None:
@@ -28,11 +29,10 @@ def main() -> None:
 def sandbox(directory: Path) -> None:
     """Throughput and latency of no-ops in the sandbox."""
     server = TespServer(directory, {"local": {"runtime": "sandbox"}}).start()
-    task = {"executors": [{"image": "none", "command": ["true"]}]}
     try:
-        seconds = whole(server, task)
+        seconds = whole(server, NO_OP)
         print(f"sandbox: {TASKS} no-op tasks in {seconds:.2f} s: {TASKS / seconds:.1f}/s")
-        alone = [latency(server, task) for _ in range(20)]
+        alone = [latency(server, NO_OP) for _ in range(20)]
         print(f"sandbox: one no-op alone, median of 20: {statistics.median(alone) * 1000:.0f} ms")
     finally:
         server.kill()
