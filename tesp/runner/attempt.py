@@ -30,6 +30,10 @@ from tesp.runner.streams import is_full, note
 from tesp.runner.watch import Watch
 
 FULL = "The disk of the workspace is full: ask for the room in resources.disk_gb, or write less."
+KILLED = (
+    "executors[%d] ended with exit code %d, though a process of it was killed for want of "
+    "memory: look at what it wrote, or ask for more resources.ram_gb."
+)
 NEARLY_FULL_BYTES = 64 * 1024
 TERMINATED = 128 + signal.SIGTERM
 SETTLE_SECONDS = 0.5
@@ -158,6 +162,8 @@ class Attempt:
                 ran.out_of_memory,
             )
         )
+        if ran.out_of_memory and (ran.exit_code == 0 or self._plan.executors[index].ignore_error):
+            self._warnings.append(KILLED % (index, ran.exit_code))
         if ran.exit_code != 0 and _disk_is_full():
             self._warnings.append(FULL)
         workspace.write_progress(Progress(self._ended))

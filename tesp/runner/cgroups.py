@@ -4,6 +4,7 @@ import os
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 ROOT = "/sys/fs/cgroup"
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PEAK = ("memory.peak", "memory.max_usage_in_bytes")
 _CONTROLLERS = ("memory", "cpu", "cpuacct")
 
@@ -41,7 +42,8 @@ class Group(NamedTuple):
         return Usage(self._first(_PEAK), self._cpu())
 
     def killed_for_memory(self) -> bool:
-        """Whether a process of the group was killed at the memory limit."""
+        """Whether a process of the group was killed at the memory limit; in version 2, or of
+        a group below, an ended one too."""
         return any(
             self._keyed(file, "oom_kill") for file in ("memory.events", "memory.oom_control")
         )

@@ -64,13 +64,8 @@ class Containers:
         if tells_all(ran, self._plan.limits.memory_bytes, meter.is_exact):
             return ran
         judged = judge(self._engine.state(name), ran, streams.stderr.last())
-        return judged._replace(out_of_memory=judged.out_of_memory or self._at_limit(judged))
-
-    def _at_limit(self, ran: Ran) -> bool:
-        """Whether a killed command had all the memory it may have: podman does not tell."""
-        limit = self._plan.limits.memory_bytes
-        full = limit is not None and (ran.peak_memory_bytes or 0) >= limit
-        return ran.exit_code == 137 and ran.verdict is None and full
+        killed = meter.killed_for_memory() or at_limit(judged, self._plan.limits.memory_bytes)
+        return judged._replace(out_of_memory=judged.out_of_memory or killed)
 
     def tidy(self) -> None:
         """Remove the containers of this attempt: the result is durable."""
@@ -102,6 +97,16 @@ def tells_all(ran: Ran, limit: Optional[int], exact: bool) -> bool:
         return False
     peak = ran.peak_memory_bytes or 0  # 0 where a kernel does not count what lies below a group
     return limit is None or (exact and 0 < peak < NEAR_THE_LIMIT * limit)
+
+
+def at_limit(ran: Ran, limit: Optional[int]) -> bool:
+    """Whether a killed command had all the memory it may have.
+
+    Podman does not tell, and docker hears of it beside the command's end, at times after it.
+    The kernel counts in whole pages.
+    """
+    full = limit is not None and (ran.peak_memory_bytes or 0) > limit - cgroups.PAGE_BYTES
+    return ran.exit_code == 137 and ran.verdict is None and full
 
 
 def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
@@ -177,6 +182,10 @@ class _Meter:
     def read(self) -> Usage:
         """The figures, when the container has ended."""
         return self._usage if self._parent is None else self._parent.usage()
+
+    def killed_for_memory(self) -> bool:
+        """Whether a group of ours knows of it: version 2 counts what happens below, too."""
+        return self._parent is not None and self._parent.killed_for_memory()
 
 
 def _larger(one: Any, other: Any) -> Any:

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 from typing import Self
 
 from tests.peers.room import PeerError, Room
 
+DEADLINE_SECONDS = 60
 IMAGE = "tesp-test/busybox:1"
 _BUSYBOX = Path("/bin/busybox")
 _FILES = {
@@ -68,6 +70,17 @@ class DockerEngine:
     def containers(self) -> list[str]:
         """The names of all containers, running or not."""
         return self.cli("ps", "--all", "--format", "{{.Names}}").split()
+
+    def await_event(self, event: str, container: str) -> None:
+        """Wait until the engine has told an event of a container; one long ago will do."""
+        span = ["--since=0", f"--until={time.time() + DEADLINE_SECONDS:.0f}"]
+        asked = [*span, f"--filter=event={event}", f"--filter=container={container}"]
+        argv = [_program("docker"), "--host", self.host, "events", *asked]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as told:
+            assert told.stdout is not None
+            line = told.stdout.readline()
+            told.terminate()
+        assert line, f"the engine told no {event} of {container} in {DEADLINE_SECONDS} seconds"
 
     def load(self, name: str) -> str:
         """Import the busybox image under another name; gives the name."""

@@ -1,8 +1,11 @@
 """What words and figures of a runtime mean, as recorded from real ones."""
 
+from pathlib import Path
+
 import pytest
 
 from tesp.runner import containers, credentials, engine, identity, orphans, plan, programs
+from tesp.runner.cgroups import Group
 from tesp.runner.execution import Ran
 from tesp.runner.failure import Failure
 
@@ -85,6 +88,43 @@ def test_an_end_for_want_of_memory_is_told_even_with_exit_code_0() -> None:
     state = {"ExitCode": 0, "OOMKilled": True, "StartedAt": "2026-01-01T00:00:00Z"}
     judged = containers.judge(state, RAN, "")
     assert (judged.exit_code, judged.out_of_memory) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("ran", "limit", "full"),
+    [
+        (RAN._replace(exit_code=137, peak_memory_bytes=31_997_952), 32_000_000, True),
+        (RAN._replace(exit_code=137, peak_memory_bytes=30_000_000), 32_000_000, False),
+        (RAN._replace(exit_code=1, peak_memory_bytes=32_000_000), 32_000_000, False),
+        (RAN._replace(exit_code=137, peak_memory_bytes=32_000_000), None, False),
+        (RAN._replace(exit_code=137, peak_memory_bytes=None), 32_000_000, False),
+        (
+            RAN._replace(exit_code=137, peak_memory_bytes=32_000_000, verdict=plan.CANCELED),
+            32_000_000,
+            False,
+        ),
+    ],
+)
+def test_a_kill_with_all_the_memory_used_is_a_want_of_memory(
+    ran: Ran, limit: int | None, full: bool
+) -> None:
+    assert containers.at_limit(ran, limit) is full
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "killed"),
+    [
+        ("memory.events", "low 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0\n", True),
+        ("memory.events", "low 0\nmax 9\noom 1\noom_kill 0\noom_group_kill 0\n", False),
+        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", True),
+        ("memory.stat", "oom_kill 1\n", False),
+    ],
+)
+def test_a_group_knows_of_what_the_kernel_killed(
+    tmp_path: Path, file: str, said: str, killed: bool
+) -> None:
+    (tmp_path / file).write_text(said)
+    assert Group(["/nowhere", str(tmp_path)]).killed_for_memory() is killed
 
 
 @pytest.mark.parametrize(
