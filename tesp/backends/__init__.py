@@ -42,7 +42,7 @@ class Ended:
     """The job is over: the runner's result, or None with the reason why there is none.
 
     `started` tells that the job may have run, for which it is never run again unasked.
-    `forgotten`: the backend took it and lost it before it started, so that it goes elsewhere.
+    `forgotten`: the backend took it and lost it before it started, so that it is queued again.
     """
 
     result: Result | None

@@ -229,7 +229,9 @@ class AttemptRun:
         """The job left no result. What may be preempted, where that happens, was preempted."""
         sentence = ended.reason
         if ended.forgotten:
-            return Outcome(Transition.REQUEUE, sentence)
+            # Told too soon that it ran, it is another attempt that is queued.
+            unseen = self._record.state is State.INITIALIZING
+            return Outcome(Transition.REQUEUE if unseen else Transition.RETRY, sentence)
         if not ended.started:
             return Outcome(Transition.SYSTEM_FAILED, sentence)
         sentence += " It may have run, so it is only run again where retries were asked for."

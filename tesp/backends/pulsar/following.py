@@ -188,7 +188,7 @@ class Following:
             return await self._look()
         words = _QUERY.sub("", look.words or status.words())
         sentence = f"The Pulsar {self._settings.name} could not start the job. {words}"
-        return Ended(None, sentence.strip(), started=False)
+        return Ended(None, sentence.strip(), started=False, forgotten=wire.passes(words))
 
     async def _look(self) -> Seen | Ended | None:
         """Ask the job itself."""

@@ -192,14 +192,18 @@ class Watching:
             if await self._read(CLAIM_FILE) is not None:
                 return await self._signs(status)
         self._unexplained = not status.words() and _WHY_FILE in (status.job_files or ())
-        return Ended(None, status.ended(self._name, "before it started"), started=False)
+        sentence = status.ended(self._name, "before it started")
+        return Ended(None, sentence, started=False, forgotten=wire.passes(sentence))
 
     async def explained(self, ended: Ended) -> Ended:
         """The same, with what Pulsar wrote of a failure into a file that REST does not show."""
         if not self._unexplained:
             return ended
         words = await self._jobs.why(self._job)
-        return replace(ended, reason=f"{ended.reason} It said: {words}") if words else ended
+        if not words:
+            return ended
+        reason = f"{ended.reason} It said: {words}"
+        return replace(ended, reason=reason, forgotten=wire.passes(words))
 
     async def _signs(self, status: Status | None) -> Seen | Ended | None:
         """What the runner's files tell of a job that runs, or is said to."""

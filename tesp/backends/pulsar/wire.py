@@ -38,6 +38,7 @@ WAITING = frozenset({PREPROCESSING, QUEUED, OTHER})
 MISSED_SECONDS = 17.0
 
 _STATE = re.compile(rb'"status"\s*:\s*"(\w+)"')
+_SCRIPT_IN_HAND = "Text file busy"  # ETXTBSY, in the words of every shell
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,12 @@ class Status:
         """The sentence that a job on the Pulsar of that name ended so."""
         code = "" if self.returncode is None else f", exit code {self.returncode}"
         return f"The job on the Pulsar {pulsar} ended {how} ({self.state}{code}).{self.said()}"
+
+
+def passes(words: str) -> bool:
+    """Whether what kept a job from its start passes by itself: one thread of Pulsar's forked while
+    another wrote the job's script, which cannot be run for as long as anybody may write it."""
+    return _SCRIPT_IN_HAND in words
 
 
 def status_of(body: bytes | Mapping[str, Any]) -> Status:

@@ -132,6 +132,22 @@ async def test_a_job_that_died_while_pulsar_was_away_is_seen_to_be_dead(
     assert "running" in ended.reason
 
 
+async def test_a_job_whose_script_could_not_be_run_just_then_is_told_as_forgotten(
+    attempt: Attempt, tmp_path: Path
+) -> None:
+    """What a thread of Pulsar's forks while another writes a script has it open for writing."""
+    script = tmp_path / "in-hand"
+    await attempt.prepare()
+    (attempt.harness.directory(attempt.job) / "command.sh").symlink_to(script)
+    with script.open("w"):
+        await attempt.submit(attempt.plan("true"))
+        ended = await attempt.end()
+    assert (ended.result, ended.started, ended.forgotten) == (None, False, True)
+    assert "Text file busy" in ended.reason
+    await attempt.backend.clean(attempt.job)
+    assert not attempt.remains()
+
+
 @pytest.mark.parametrize("forgotten", ["taken out of its queue", "put into its queue"])
 async def test_a_job_that_pulsar_was_killed_over_is_started_again(
     make_pulsar: MakePulsar, gate: Gate, forgotten: str
