@@ -27,7 +27,7 @@ signed() {
     2>/dev/null || fail "Port $port is taken: end the program that listens there."
 "$cache/bin/moto_server" --host 127.0.0.1 --port "$port" >"$cache/server.log" 2>&1 &
 server=$!
-trap 'kill $server' EXIT
+trap 'kill $server; wait $server || :' EXIT
 trap 'exit 130' INT TERM
 tries=0
 until curl -fsS -o "$cache/answer" "$endpoint/" 2>/dev/null; do

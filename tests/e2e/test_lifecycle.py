@@ -152,7 +152,7 @@ def test_the_time_limit_ends_the_task(server: TespServer) -> None:
     task = server.run(
         {
             "executors": [shell("echo begun; sleep 600")],
-            "resources": {"backend_parameters": {"timeout": "1"}},
+            "resources": {"backend_parameters": {"timeout": "4"}},
         }
     )
     assert task["state"] == "EXECUTOR_ERROR", task
@@ -214,7 +214,7 @@ def _until_tail(server: TespServer, task_id: str) -> Document:
         names = ("executor.1.stdout", "executor.1.stderr")
         return [metadata.get(name) for name in names] == ["so far\n", "err\n"]
 
-    wait_until(seen, "the live tail", 20)
+    wait_until(seen, "the live tail")
     return server.get(task_id)
 
 

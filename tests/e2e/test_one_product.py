@@ -72,7 +72,7 @@ def test_a_mail_starts_a_task_on_a_pulsar_whose_end_starts_a_command_elsewhere(
         own_mosquitto.listening("tesp/infrastructure/pipelines/downstream/status", 2) as announced,
         EventStream(f"{server.url}/events") as stream,
     ):
-        listener.wait_for_log("Listens to")
+        listener.wait_for_log("Listens to", 2)
         wait_until(lambda: answers(port), "the way in for mails")
         mail_with_an_attachment(port, simulation)
         wait_until(lambda: tasks(server), "a task")

@@ -61,7 +61,7 @@ def test_it_is_seen_what_waits_and_that_nobody_takes_it(
     orders = f"{client}-control"
 
     def report() -> dict[str, Any]:
-        answer = httpx.get(f"{server.url}/queues")
+        answer = httpx.get(f"{server.url}/queues", timeout=60)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
@@ -86,7 +86,7 @@ def test_it_is_seen_what_waits_and_that_nobody_takes_it(
         ["", f"site {orders}", "0", "1"],
         ["!", f"site {archive}", "3", "0"],
     ]
-    metrics = httpx.get(f"{server.url}/metrics").text
+    metrics = httpx.get(f"{server.url}/metrics", timeout=60).text
     assert f'tesp_queue_messages{{broker="site",queue="{archive}"}} 3' in metrics
     assert 'tesp_sink_waiting_events{sink="webhook:away"} 4' in metrics
     assert 'tesp_tasks{state="COMPLETE"} 1' in metrics
@@ -100,7 +100,8 @@ def test_the_queues_of_a_pulsar_are_looked_at_too(
     server = start_server(local={"enabled": True}, pulsars=[pulsar])
 
     def consumers() -> dict[str, int]:
-        (broker,) = httpx.get(f"{server.url}/queues").json()["brokers"] or [{"queues": []}]
+        report = httpx.get(f"{server.url}/queues", timeout=60).json()
+        (broker,) = report["brokers"] or [{"queues": []}]
         return {queue["name"]: queue["consumers"] for queue in broker["queues"]}
 
     # The service listens to updates; no Pulsar listens to what is set up.

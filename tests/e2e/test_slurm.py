@@ -148,7 +148,7 @@ def test_a_task_is_canceled_in_the_queue(
         queued_job(slurm, jobs, task_id)
         server.cancel(task_id)
         assert server.wait(task_id)["state"] == "CANCELED"
-        assert list(slurm.queue()) == ["others"]
+        wait_until(lambda: list(slurm.queue()) == ["others"], "it left the queue")
         site.wait_until_clean()
     assert gate.arrived("/ran") == 0
 
@@ -164,7 +164,7 @@ def test_a_task_is_canceled_on_its_way_into_the_queue(
             server.cancel(task_id)
             server.wait(task_id, "CANCELING")
         assert server.wait(task_id)["state"] == "CANCELED"
-        assert list(slurm.queue()) == ["others"]
+        wait_until(lambda: list(slurm.queue()) == ["others"], "it left the queue")
     assert gate.arrived("/ran") == 0
 
 

@@ -63,7 +63,7 @@ class Terms:
 
     def get(self, path: str) -> Any:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}").json()
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=60).json()
         return None
 
 

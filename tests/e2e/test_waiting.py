@@ -1,13 +1,14 @@
 """Waiting in the service: over processes, through the command line, and at the service's end."""
 
+import json
 import subprocess
 import sys
 import threading
 import time
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.peers.gate import Gate
@@ -26,26 +27,30 @@ def knocking(gate: Gate) -> dict[str, Any]:
 class Waiter(threading.Thread):
     """One request that waits, and the time that it took."""
 
-    def __init__(self, server: TespServer, task_id: str, **wish: object) -> None:
+    def __init__(self, server: TespServer, task_id: str, **wish: str | int) -> None:
         super().__init__(daemon=True)
-        self._url, self._wish = f"{server.client.base_url}tasks/{task_id}", wish
-        self.answer: httpx.Response | None = None
+        path = server.client.base_url.join(f"tasks/{task_id}").copy_merge_params(wish).raw_path
+        self._server, self._path = server, path.decode()
+        self.sent = threading.Event()
         self.seconds = 0.0
+        self._answer: Any = None
         self.start()
 
     def run(self) -> None:
         """Wait."""
         began = time.monotonic()
-        self.answer = httpx.get(
-            self._url, params={k: str(v) for k, v in self._wish.items()}, timeout=60
-        )
+        url = self._server.client.base_url
+        connection = HTTPConnection(url.host, url.port, timeout=60)
+        connection.request("GET", self._path)
+        self.sent.set()
+        self._answer = json.load(connection.getresponse())
         self.seconds = time.monotonic() - began
 
     def state(self) -> str:
         """The state that came."""
         self.join(60)
-        assert self.answer is not None
-        return str(self.answer.json()["state"])
+        assert self._answer is not None
+        return str(self._answer["state"])
 
 
 @pytest.fixture(params=["one process", "an api and a dispatcher"])
@@ -88,6 +93,7 @@ def test_a_service_that_ends_answers_who_waits(start_server: StartServer, gate: 
     gate.wait_for("/held")
     server.wait(task_id, "RUNNING")
     waiter = Waiter(server, task_id, wait=LONG)
+    assert waiter.sent.wait(60)
     waiter.join(0.5)
     assert waiter.is_alive()
     assert server.stop() == 0

@@ -5,12 +5,13 @@ import dataclasses
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from tests.peers.certificates import Certificate
-from tests.peers.room import PeerError, Room, answers, free_port
+from tests.peers.room import LONG_SECONDS, PeerError, Room, answers, free_port
 
 USER, PASSWORD = "alice", "rose and crown"
 NARROW = "bob"
@@ -135,6 +136,16 @@ class MosquittoServer:
             timeout=30,
         )
 
+    def send_all(self, topic: str, *bodies: str) -> None:
+        """By one mosquitto_pub, one right after the other."""
+        subprocess.run(
+            [*self._client("mosquitto_pub"), "-t", topic, "-q", "1", "-l"],
+            input="\n".join(bodies),
+            text=True,
+            check=True,
+            timeout=30,
+        )
+
     @contextlib.contextmanager
     def listening(self, pattern: str, count: int, *options: str) -> Iterator["Listening"]:
         """mosquitto_sub, until it has so many messages."""
@@ -193,10 +204,15 @@ class Listening:
         raise PeerError("mosquitto_sub did not subscribe")
 
     def lines(self) -> list[str]:
-        """`topic body` of each message, when it has all."""
+        """`topic body` of each message, when it has all; those that came, where others did not."""
         assert self.process.stdout
-        return [
-            line.removeprefix(_MARK).rstrip("\n")
-            for line in self.process.stdout
-            if line.startswith(_MARK)
-        ]
+        giving_up = threading.Timer(LONG_SECONDS, self.process.kill)
+        giving_up.start()
+        try:
+            return [
+                line.removeprefix(_MARK).rstrip("\n")
+                for line in self.process.stdout
+                if line.startswith(_MARK)
+            ]
+        finally:
+            giving_up.cancel()

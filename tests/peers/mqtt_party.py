@@ -58,5 +58,5 @@ class Party:
         self._wait()
 
     def _wait(self) -> None:
-        wait_until(lambda: self._answered.is_set(), "the broker answers", 30)
+        wait_until(lambda: self._answered.is_set(), "the broker answers")
         self._answered.clear()

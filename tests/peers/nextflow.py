@@ -159,7 +159,7 @@ class Submitted:
 
     def wait(self) -> "Submitted":
         """Poll until it has ended."""
-        wait_until(self.poll, f"{self.id} ends for Nextflow", 90)
+        wait_until(self.poll, f"{self.id} ends for Nextflow")
         return self
 
     def _exit_status(self) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+# For what always comes about, on a machine that has much else to do.
+LONG_SECONDS = 180.0
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 _LOG_TAIL_BYTES = 4000
 _PORTS_OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -30,13 +33,27 @@ class PeerError(AssertionError):
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on; nor is it one of those that the system gives to
-    outgoing connections, so that none of them can take it before it is listened on."""
-    beginning = int(_PORTS_OF_CONNECTIONS.read_text().split()[0])
+    outgoing connections, or another worker of the tests draws, so that none of them can take it
+    before it is listened on. None comes twice before all of the worker's have come."""
     while True:
-        port = _FIRST_PORT + secrets.randbelow(beginning - _FIRST_PORT)
+        port = next(_PORTS)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def _ports() -> Iterator[int]:
+    """For ever those of this worker, from somewhere among them on."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    beginning = int(_PORTS_OF_CONNECTIONS.read_text().split()[0])
+    share = (beginning - _FIRST_PORT) // workers
+    first = _FIRST_PORT + worker * share
+    for number in itertools.count(secrets.randbelow(share)):
+        yield first + number % share
+
+
+_PORTS = _ports()
 
 
 def answers(port: int) -> bool:
@@ -46,7 +63,7 @@ def answers(port: int) -> bool:
     return False
 
 
-def wait_until(ready: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+def wait_until(ready: Callable[[], object], what: str, seconds: float = LONG_SECONDS) -> None:
     """Poll until `ready()` holds; raises PeerError that names `what` at the deadline."""
     began = time.monotonic()
     while not ready():
@@ -96,7 +113,9 @@ class Room:
         """The file with what the program `name` printed."""
         return self.directory / f"{name}.log"
 
-    def wait_until(self, ready: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    def wait_until(
+        self, ready: Callable[[], object], what: str, seconds: float = LONG_SECONDS
+    ) -> None:
         """Poll until `ready()` holds; where a process ends before that, say so with the logs."""
 
         def ready_or_dead() -> bool:

@@ -26,6 +26,8 @@ _PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 KILL_WAIT_SECONDS = 10
 CPUS = 4
 MEMORY_MB = 4096
+# How long Pulsar's clients wait for a controller that does not answer.
+_IMPATIENT = "MessageTimeout=3"
 # Who reaches its ports may use it: they are those of this machine alone.
 _SETTINGS = """\
 ClusterName=tests
@@ -49,7 +51,7 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait={kill_wait}
-MessageTimeout=2
+MessageTimeout=3
 NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory}
 PartitionName=small Nodes=node MaxTime=INFINITE State=UP Default=YES
 PartitionName=big Nodes=node MaxTime=INFINITE State=UP
@@ -70,7 +72,9 @@ class SlurmCluster:
         cluster = cls(str(room.directory / "slurm.conf"), str(room.directory), room.owner)
         for name in ("state", "spool"):
             (room.directory / name).mkdir()
-        Path(cluster.configuration).write_text(_settings(room.directory))
+        said = _settings(room.directory)
+        Path(cluster.configuration).write_text(said)
+        cluster._patient.write_text(said.replace(_IMPATIENT, "MessageTimeout=60"))
         argv = [sys.executable, _DAEMONS, "node", cluster._pid_file]
         room.start("slurm", argv, cluster.environment)
         room.wait_until(cluster._is_idle, "Slurm's node takes jobs")
@@ -85,7 +89,7 @@ class SlurmCluster:
         """Run one of its clients (sbatch, squeue, scancel, scontrol); its output, stripped."""
         done = subprocess.run(
             argv,
-            env={"PATH": _PATH, **self.environment},
+            env={"PATH": _PATH, "SLURM_CONF": str(self._patient)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -167,6 +171,11 @@ class SlurmCluster:
             yield
         finally:
             self.command("scancel", "--name=others")
+
+    @property
+    def _patient(self) -> Path:
+        """For the tests' own clients: a controller that is slow has not failed them."""
+        return Path(self.directory) / "patient.conf"
 
     @property
     def _pid_file(self) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.peers.room import free_port, wait_until
+from tests.peers.room import LONG_SECONDS, free_port, wait_until
 from tests.peers.warm import WarmProgram
 
 Document = dict[str, Any]
@@ -134,7 +134,7 @@ class TespServer:
         state: str = self.get(task_id, "MINIMAL")["state"]
         return state
 
-    def wait(self, task_id: str, *states: str, seconds: float = 90) -> Document:
+    def wait(self, task_id: str, *states: str, seconds: float = LONG_SECONDS) -> Document:
         """Wait for one of the states (any terminal one by default); the FULL task."""
         wanted = frozenset(states) or TERMINAL
         try:
@@ -143,7 +143,7 @@ class TespServer:
             raise AssertionError(f"{error}\n{json.dumps(self.get(task_id), indent=1)}") from error
         return self.get(task_id)
 
-    def run(self, task: Mapping[str, Any], seconds: float = 90) -> Document:
+    def run(self, task: Mapping[str, Any], seconds: float = LONG_SECONDS) -> Document:
         """Create a task and wait for its end."""
         return self.wait(self.submit(task), seconds=seconds)
 

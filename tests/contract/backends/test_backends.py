@@ -144,7 +144,7 @@ async def test_a_job_is_cleaned_although_it_runs(attempt: Attempt, gate: Gate) -
 
 
 async def test_a_job_ends_at_its_time_limit(attempt: Attempt) -> None:
-    await attempt.start("echo begun; sleep 600", limits=Limits(time_seconds=0.5))
+    await attempt.start("echo begun; sleep 600", limits=Limits(time_seconds=3.0))
     ended = await attempt.end()
     assert ended.result
     assert ended.result.status == TIME_LIMIT
