@@ -37,6 +37,7 @@ def configured(
     Where no file roots are set, tasks may read and write DATA/files.
     """
     from tesp.settings import FileRoot, load
+    from tesp.settings.complaints import checked
 
     if file is not None and not file.is_file():
         raise SettingsError(f"--settings: there is no file {file}")
@@ -46,7 +47,11 @@ def configured(
     update: dict[str, Any] = {"data_dir": (data or settings.data_dir).absolute()}
     for name, values in sections.items():
         given = {k: v for k, v in values.items() if v is not None}
-        update[name] = getattr(settings, name).model_copy(update=given)
+        section = getattr(settings, name)
+        try:
+            update[name] = checked(type(section), {**section.model_dump(), **given})
+        except SettingsError as error:
+            raise SettingsError(f"{name}.{error}") from None
     if not settings.staging.files:
         root = FileRoot(path=update["data_dir"] / _FILES_DIR)
         update["staging"] = settings.staging.model_copy(update={"files": (root,)})

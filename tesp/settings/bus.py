@@ -1,13 +1,13 @@
 """The bus: how topics and keys begin, and the brokers."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tesp.settings import urls
-from tesp.settings.section import Distinct, Section
+from tesp.settings.section import Distinct, Section, told_apart
 
 # One word of a routing key.
 _WORD = r"^[a-z0-9_-]{1,32}$"
@@ -36,7 +36,7 @@ class BrokerSettings(Section):
         False, description="Its permissions let nobody publish where he may not: all is trusted"
     )
 
-    queues: tuple[str, ...] = Field(
+    queues: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(
         (), description="AMQP: queues of others, whose depth and consumers are shown too"
     )
 
@@ -92,3 +92,13 @@ class BusSettings(Section):
         "monitoring", description="Fourth word, and app_id"
     )
     brokers: Distinct[BrokerSettings] = ()
+
+    @field_validator("brokers")
+    @classmethod
+    def _leave_each_other_in(
+        cls, brokers: tuple[BrokerSettings, ...]
+    ) -> tuple[BrokerSettings, ...]:
+        """An MQTT broker ends the session of who comes with the client id of another."""
+        mqtt = [b for b in brokers if b.client_id and b.scheme.startswith("mqtt")]
+        told_apart(tuple(mqtt), lambda b: f"the client {b.client_id} at {b.host}:{b.port}")
+        return brokers

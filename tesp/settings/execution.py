@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from tesp.settings.section import Section
+from tesp.settings.quantities import Gigabytes
+from tesp.settings.section import Section, told_apart
+from tesp.settings.urls import host_and_port
 
 
 class LocalSettings(Section):
@@ -19,9 +21,8 @@ class LocalSettings(Section):
     )
     slots: int = Field(default_factory=lambda: 2 * (os.cpu_count() or 1), ge=0)
     cpus: float = Field(default_factory=lambda: float(os.cpu_count() or 1), gt=0)
-    ram_gb: float = Field(
-        default_factory=lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        gt=0,
+    ram_gb: Gigabytes = Field(
+        default_factory=lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     )
     python: str | None = Field(None, description="Interpreter of the runner; default: our own")
     machine_id: str | None = Field(None, description="Default: /etc/machine-id or the host name")
@@ -31,8 +32,16 @@ class RegistrySettings(Section):
     """Credentials for one image registry."""
 
     host: str
-    username: str
-    password: SecretStr
+    username: str = Field(min_length=1)
+    password: SecretStr = Field(min_length=1)
+
+    @field_validator("host")
+    @classmethod
+    def _is_named_by_images(cls, host: str) -> str:
+        """Images name no other: what has neither a dot nor a port is a part of a path."""
+        if host != "localhost" and not {".", ":"}.intersection(host):
+            raise ValueError("this is no registry such as registry.example or docker.io")
+        return host_and_port(host)
 
 
 class ContainerSettings(Section):
@@ -46,6 +55,13 @@ class ContainerSettings(Section):
         (), description="Software trees that the sandbox shows read-only, their bin first on PATH"
     )
     registries: tuple[RegistrySettings, ...] = ()
+
+    @field_validator("registries")
+    @classmethod
+    def _are_told_apart(
+        cls, registries: tuple[RegistrySettings, ...]
+    ) -> tuple[RegistrySettings, ...]:
+        return told_apart(registries, lambda one: f"for the host {one.host}")
 
     @field_validator("sandbox_paths")
     @classmethod

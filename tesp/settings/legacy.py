@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import SecretStr, field_validator
 
 from tesp.errors import SettingsError
 from tesp.settings.complaints import checked
 from tesp.settings.pulsars import PulsarSettings
+from tesp.settings.quantities import Seconds
 from tesp.settings.section import Section
+from tesp.settings.service import MongodbUri
+from tesp.settings.variables import NO_ORIGINS, Origins
 
 CONTAINER_TYPE = "CONTAINER_TYPE"
 _PULSAR = "pulsar"
@@ -17,13 +20,13 @@ _RUNTIMES = ("docker", "podman", "apptainer", "singularity")
 
 
 class _Database(Section):
-    mongodb_uri: SecretStr | None = None
+    mongodb_uri: MongodbUri | None = None
 
 
 class _Status(Section):
     """How often a Pulsar was asked. Ours is asked more often at first, and then ever less."""
 
-    poll_interval: float | None = Field(None, gt=0)
+    poll_interval: Seconds | None = None
     # A task was given up after so many; ours are followed to their end.
     max_polls: int | None = None
 
@@ -50,12 +53,13 @@ class _LegacyKeys(Section):
 LEGACY_KEYS = frozenset(_LegacyKeys.model_fields)
 
 
-def translated(data: Mapping[str, Any]) -> dict[str, Any]:
+def translated(data: Mapping[str, Any], origins: Origins = NO_ORIGINS) -> dict[str, Any]:
     """The same settings without a legacy key; raises SettingsError where both are given."""
     ours = {key: value for key, value in data.items() if key not in LEGACY_KEYS}
-    theirs = checked(_LegacyKeys, {k: v for k, v in data.items() if k in LEGACY_KEYS})
-    if theirs.db and theirs.db.mongodb_uri:
-        ours["store"] = _store(theirs.db.mongodb_uri, ours.get("store") or {})
+    theirs = checked(_LegacyKeys, {k: v for k, v in data.items() if k in LEGACY_KEYS}, origins)
+    store = ours.get("store") or {}
+    if theirs.db and theirs.db.mongodb_uri and isinstance(store, Mapping):
+        ours["store"] = _store(theirs.db.mongodb_uri, store)
     if theirs.pulsar:
         if ours.get("pulsars"):
             raise SettingsError(

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from tesp.settings.quantities import Port, Seconds
 from tesp.settings.section import Distinct, Section
 from tesp.settings.selection import Selection, Tagged
-from tesp.settings.urls import hook_url, is_loopback
+from tesp.settings.urls import Host, hook_url, is_loopback
 from tesp.tes.states import ENDED_BADLY, State
 
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
@@ -21,6 +22,7 @@ _NUMBER = re.compile(r"\+?[0-9]{3,15}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 PORTS = {"none": 25, "starttls": 587, "tls": 465}
 TO, TEXT = "{to}", "{text}"
+_MOST = 1_000_000
 
 
 def mail_address(address: str) -> str:
@@ -33,8 +35,8 @@ def mail_address(address: str) -> str:
 class MailSettings(Section):
     """The server that takes the mails, and who they are from."""
 
-    host: str = Field(min_length=1)
-    port: int | None = Field(None, ge=1, le=65535, description="Default: 587, 465 or 25")
+    host: Host
+    port: Port | None = Field(None, description="Default: 587, 465 or 25")
     security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="tls: from the beginning"
     )
@@ -42,7 +44,7 @@ class MailSettings(Section):
     password: SecretStr | None = None
     sender: str = Field(description="The address that the mails come from")
     ca_file: Path | None = Field(None, description="Whom to trust, instead of the system's")
-    timeout_seconds: float = Field(30.0, gt=0, description="Of each of the server's answers")
+    timeout_seconds: Seconds = Field(30.0, description="Of each of the server's answers")
 
     @field_validator("sender")
     @classmethod
@@ -74,7 +76,7 @@ class SmsSettings(Section):
         {"to": TO, "text": TEXT}, description="{to} and {text} are filled in", min_length=1
     )
     headers: dict[str, SecretStr] = Field({}, description="Such as Authorization")
-    timeout_seconds: float = Field(30.0, gt=0)
+    timeout_seconds: Seconds = 30.0
 
     @field_validator("url")
     @classmethod
@@ -122,8 +124,10 @@ class RuleSettings(Selection, Tagged):
     states: tuple[State, ...] = Field(ENDED_BADLY, description="none: every change of state")
     email: tuple[str, ...] = Field((), description="Addresses")
     sms: tuple[str, ...] = Field((), description="Numbers, such as +420123456789")
-    most: int = Field(10, ge=1, description="To each, in window_seconds; the rest is summed up")
-    window_seconds: float = Field(3600.0, gt=0)
+    most: int = Field(
+        10, ge=1, le=_MOST, description="To each, in window_seconds; the rest is summed up"
+    )
+    window_seconds: Seconds = 3600.0
 
     @field_validator("email")
     @classmethod

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tesp.settings import urls
+from tesp.settings.quantities import Gigabytes, Patience, Seconds
 from tesp.settings.section import Section
 
 # What submit_params may ask to be filled in.
@@ -20,7 +21,7 @@ class PulsarLimits(Section):
 
     tasks: int = Field(16, ge=0, description="Tasks at once")
     cpus: float | None = Field(None, gt=0)
-    ram_gb: float | None = Field(None, gt=0)
+    ram_gb: Gigabytes | None = None
 
 
 class SizeClass(Section):
@@ -28,7 +29,7 @@ class SizeClass(Section):
 
     manager: str = Field(pattern=_MANAGER)
     cpus: float = Field(gt=0)
-    ram_gb: float = Field(gt=0)
+    ram_gb: Gigabytes
 
 
 class PulsarSettings(Section):
@@ -55,7 +56,9 @@ class PulsarSettings(Section):
     image_cache: str | None = Field(
         None, description="A directory of its nodes for pulled images (apptainer, singularity)"
     )
-    python: str = Field("python3", description="Interpreter of the runner, Python 3.6 or newer")
+    python: str = Field(
+        "python3", min_length=1, description="Interpreter of the runner, Python 3.6 or newer"
+    )
     zones: tuple[str, ...] = ()
     preemptible: bool | Literal["only"] = Field(
         True, description="Whether it takes preemptible tasks, or takes nothing else"
@@ -68,11 +71,11 @@ class PulsarSettings(Section):
         "dispatcher", description="Who moves the files: this service, or the job on its node"
     )
     shares_files: bool = Field(False, description="Its nodes see the shared staging.files")
-    poll_seconds: float = Field(
-        3.0, gt=0, description="The longest pause between two looks at a job that runs for long"
+    poll_seconds: Seconds = Field(
+        3.0, description="The longest pause between two looks at a job that runs for long"
     )
-    give_up_seconds: float = Field(
-        86400.0, gt=0, description="Out of reach for so long, its running tasks are given up"
+    give_up_seconds: Patience = Field(
+        86400.0, description="Out of reach for so long, its running tasks are given up"
     )
 
     @field_validator("url")
@@ -129,6 +132,6 @@ class PulsarSettings(Section):
 class RouteSettings(Section):
     """Tasks with a tag (of this value, where one is given) run on these Pulsars alone."""
 
-    tag: str
+    tag: str = Field(min_length=1)
     value: str | None = None
     pulsars: tuple[str, ...] = Field(min_length=1)

@@ -9,6 +9,7 @@ from typing import Any
 from tesp.errors import SettingsError
 from tesp.settings import legacy, variables
 from tesp.settings.complaints import checked
+from tesp.settings.variables import NO_ORIGINS, Origins
 from tesp.settings.whole import Settings
 
 _DEFAULT = "default"
@@ -24,8 +25,9 @@ _KEYS = frozenset(Settings.model_fields) | legacy.LEGACY_KEYS
 Sections = dict[str, dict[str, Any]]
 
 
-def read(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    """All that files and variables say, in our own keys; nothing of it is checked yet."""
+def read(file: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], Origins]:
+    """All that files and variables say, and which variables said what; nothing of it is checked
+    yet."""
     variable, name = _choice(environ)
     files = [path for path in ((file, file.with_name(_SECRETS)) if file else ()) if path.is_file()]
     layers = [_sections(path) for path in files]
@@ -37,20 +39,20 @@ def read(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
         )
     chosen = dict.fromkeys((_DEFAULT, name, _GLOBAL))
     data = _merged([layer[section] for section in chosen for layer in layers if section in layer])
-    variables.put_over(data, environ)
+    origins = variables.put_over(data, environ)
     if kind := environ.get(legacy.CONTAINER_TYPE):
         data = legacy.with_container_type(data, kind)
-    return data
+    return data, origins
 
 
-def parse(data: Mapping[str, Any]) -> Settings:
+def parse(data: Mapping[str, Any], origins: Origins = NO_ORIGINS) -> Settings:
     """Check a mapping as it stands in a section; legacy keys are understood."""
-    return checked(Settings, legacy.translated(data))
+    return checked(Settings, legacy.translated(data, origins), origins)
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read settings; raises SettingsError that names every wrong key and its mend."""
-    return parse(read(file, os.environ if environ is None else environ))
+    """Read settings; raises SettingsError that names every wrong key, or variable, and its mend."""
+    return parse(*read(file, os.environ if environ is None else environ))
 
 
 def _choice(environ: Mapping[str, str]) -> tuple[str, str]:

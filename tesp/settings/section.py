@@ -1,6 +1,7 @@
 """What every part of the settings is."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -21,16 +22,21 @@ class Named(Protocol):
         ...
 
 
+S = TypeVar("S")
 N = TypeVar("N", bound=Named)
 
 
-def told_apart(several: tuple[N, ...]) -> tuple[N, ...]:
-    """The same; raises ValueError where two of them have one name."""
-    for name, count in Counter(one.name for one in several).items():
+def told_apart(several: tuple[S, ...], what: Callable[[S], str]) -> tuple[S, ...]:
+    """The same; raises ValueError where two of them are `what`: of two only one could work."""
+    for said, count in Counter(map(what, several)).items():
         if count > 1:
-            raise ValueError(f"two of them are called {name}")
+            raise ValueError(f"two of them are {said}")
     return several
 
 
-Distinct = Annotated[tuple[N, ...], AfterValidator(told_apart)]
+def _by_name(several: tuple[N, ...]) -> tuple[N, ...]:
+    return told_apart(several, lambda one: f"called {one.name}")
+
+
+Distinct = Annotated[tuple[N, ...], AfterValidator(_by_name)]
 """Several, no two of one name."""

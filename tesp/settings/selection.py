@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tesp.settings.section import Section
-from tesp.tes.states import State
+from tesp.tes.states import INITIAL, TABLE, State
 from tesp.tes.tags import has
+
+_STATES = frozenset({INITIAL, *TABLE.values()})
 
 
 class Selection(Section):
@@ -14,7 +16,16 @@ class Selection(Section):
 
     states: tuple[State, ...] = Field((), description="Of these states alone; none: of all")
     name_prefix: str = Field("", description="Of tasks whose name begins so")
-    owner: str | None = Field(None, description="Of one owner's tasks")
+    owner: str | None = Field(None, min_length=1, description="Of one owner's tasks")
+
+    @field_validator("states")
+    @classmethod
+    def _are_reached(cls, states: tuple[State, ...]) -> tuple[State, ...]:
+        if never := [state for state in states if state not in _STATES]:
+            raise ValueError(
+                f"no task is ever {never[0]}: say some of {', '.join(sorted(_STATES))}"
+            )
+        return states
 
 
 class Tagged(Section):

@@ -2,19 +2,25 @@
 
 import platform
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from tesp.settings import urls
+from tesp.settings.quantities import CENTURY_DAYS, CENTURY_SECONDS, OwnPort, Patience
 from tesp.settings.section import Section
-from tesp.settings.urls import http_url
+
+# Each waits twice as long as the one before it, and a float holds no more doublings.
+_MOST_RETRIES = 1000
+_NOT_IN_A_DATABASE = frozenset(' ."$/\\\0')
+_LONGEST_DATABASE = 63
 
 
 class ServerSettings(Section):
     """Where the API listens, and what it says of itself."""
 
-    host: str = "127.0.0.1"
-    port: int = 8000
+    host: urls.Host = "127.0.0.1"
+    port: OwnPort = 8000
     allow_open: bool = Field(
         False, description="Listen beyond loopback although requests are not authenticated"
     )
@@ -33,14 +39,14 @@ class ServerSettings(Section):
     public_url: str | None = Field(
         None, description="Where Pulsars and nodes reach this API; default: its own"
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: tuple[urls.Origin, ...] = Field(
         (), description='Origins whose web pages may call the API; "*" for all'
     )
 
     @field_validator("public_url")
     @classmethod
     def _is_an_address(cls, url: str | None) -> str | None:
-        return url and http_url(url)
+        return url and urls.http_url(url)
 
     @model_validator(mode="after")
     def _has_what_its_key_is_for(self) -> "ServerSettings":
@@ -97,26 +103,54 @@ def _not_built(enable: bool, what: str) -> bool:
     return enable
 
 
+def _mongodb_uri(uri: SecretStr) -> SecretStr:
+    if not uri.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("this is no URI such as mongodb://127.0.0.1:27017, or mongodb+srv:")
+    return uri
+
+
+MongodbUri = Annotated[SecretStr, AfterValidator(_mongodb_uri)]
+
+
 class StoreSettings(Section):
     """Where tasks are kept: `sqlite` under data_dir, or `mongodb` at mongodb_uri."""
 
     kind: Literal["sqlite", "mongodb"] = "sqlite"
-    mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017")
-    database: str = "tesp"
+    mongodb_uri: MongodbUri = SecretStr("mongodb://127.0.0.1:27017")
+    database: str = Field("tesp", min_length=1)
+
+    @field_validator("database")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if _NOT_IN_A_DATABASE.intersection(name) or len(name.encode()) > _LONGEST_DATABASE:
+            raise ValueError(
+                f"a database has a name of {_LONGEST_DATABASE} bytes or less, without space, "
+                '. " $ / and \\'
+            )
+        return name
 
 
 class DispatchSettings(Section):
     """How the dispatcher takes and keeps tasks."""
 
-    lease_seconds: float = 30.0
-    max_retries: int = Field(10, description="The most that backend_parameters.max_retries may ask")
-    retry_delay_seconds: float = 1.0
-    transfers: int = Field(4, description="Transfers at once, over all tasks")
-    keep_events_days: float = Field(
-        90.0, gt=0, description="Events stay readable so long, and until every sink has them"
+    # One that is shorter runs out while it is renewed.
+    lease_seconds: float = Field(30.0, ge=0.1, le=CENTURY_SECONDS)
+    max_retries: int = Field(
+        10,
+        ge=0,
+        le=_MOST_RETRIES,
+        description="The most that backend_parameters.max_retries may ask",
     )
-    abandon_seconds: float = Field(
-        86400.0, gt=0, description="Attempts on a backend that nobody serves end after that"
+    retry_delay_seconds: float = Field(1.0, ge=0, le=CENTURY_SECONDS)
+    transfers: int = Field(4, ge=1, description="Transfers at once, over all tasks")
+    keep_events_days: float = Field(
+        90.0,
+        gt=0,
+        le=CENTURY_DAYS,
+        description="Events stay readable so long, and until every sink has them",
+    )
+    abandon_seconds: Patience = Field(
+        86400.0, description="Attempts on a backend that nobody serves end after that"
     )
 
 

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
+from tesp.settings.quantities import CENTURY_SECONDS, Patience, Port, Seconds
 from tesp.settings.section import Distinct, Section
 from tesp.settings.selection import Tagged
 from tesp.settings.triggers import FILTER
@@ -13,13 +14,15 @@ from tesp.settings.urls import http_url
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"
 _COLLECTION = r"^[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}$"
 _LONGEST_TOPIC = 1024
+# The pauses between them double, and a float holds no more doublings.
+_MOST_TRIES = 1000
 _SCHEMES = ("file", "s3", "ftp", "ftps", "http", "https")
 
 
 class LimitSettings(Section):
     """What a node may come to before an alert is raised; what is not set is not watched."""
 
-    cpu_percent: float | None = Field(None, gt=0)
+    cpu_percent: float | None = Field(None, gt=0, le=100)
     load_per_cpu: float | None = Field(None, gt=0, description="Of the last five minutes")
     memory_percent: float | None = Field(None, gt=0, le=100)
     swap_percent: float | None = Field(None, gt=0, le=100)
@@ -29,14 +32,16 @@ class LimitSettings(Section):
 class MetricsSettings(Section):
     """`tesp agent metrics`: what is measured on a node, and what the collector makes of it."""
 
-    interval_seconds: float = Field(30.0, ge=0.1, description="Between two samples of a node")
+    interval_seconds: float = Field(
+        30.0, ge=0.1, le=CENTURY_SECONDS, description="Between two samples of a node"
+    )
     paths: tuple[Path, ...] = Field((Path("/"),), description="Whose disks are measured")
     host: str | None = Field(None, pattern=_NAME, description="Default: the machine's name")
-    port: int = Field(8011, ge=1, le=65535, description="The collector's, on 127.0.0.1")
-    keep_days: float = Field(30.0, gt=0, description="Samples are kept so long")
-    silent_seconds: float = Field(120.0, gt=0, description="Without a sample for so long: an alert")
-    late_seconds: float | None = Field(
-        None, gt=0, description="A task that runs longer is told of once"
+    port: Port = Field(8011, description="The collector's, on 127.0.0.1")
+    keep_days: Patience = Field(30.0, description="Samples are kept so long")
+    silent_seconds: Patience = Field(120.0, description="Without a sample for so long: an alert")
+    late_seconds: Patience | None = Field(
+        None, description="A task that runs longer is told of once"
     )
     store: Path | None = Field(None, description="The collector's file; default: below data_dir")
     limits: LimitSettings = LimitSettings()
@@ -69,10 +74,12 @@ class PublisherSettings(Section):
     url: str = Field("http://127.0.0.1:8000", description="Of the task service")
     token: SecretStr | None = Field(None, description="Bearer token for it")
     rules: Distinct[PublishingRule] = ()
-    tries: int = Field(6, ge=1, description="Of one task, before it is told that it failed")
-    retry_seconds: float = Field(10.0, gt=0, description="Before the second; then ever longer")
+    tries: int = Field(
+        6, ge=1, le=_MOST_TRIES, description="Of one task, before it is told that it failed"
+    )
+    retry_seconds: Seconds = Field(10.0, description="Before the second; then ever longer")
     at_once: int = Field(2, ge=1, le=64, description="Tasks that are published at once")
-    keep_days: float = Field(365.0, gt=0, description="So long it knows what it has published")
+    keep_days: Patience = Field(365.0, description="So long it knows what it has published")
     store: Path | None = Field(None, description="Its file; default: below data_dir")
 
     @field_validator("url")
@@ -107,7 +114,7 @@ class VocabularySettings(Section):
     """`tesp agent vocabulary`: terms that are served, and that messages are held against."""
 
     directory: Path | None = Field(None, description="Of the files of terms, JSON or TOML")
-    port: int = Field(8012, ge=1, le=65535, description="On 127.0.0.1")
+    port: Port = Field(8012, description="On 127.0.0.1")
     rules: tuple[TermRule, ...] = ()
-    keep_days: float = Field(30.0, gt=0, description="Rejections are kept so long")
+    keep_days: Patience = Field(30.0, description="Rejections are kept so long")
     store: Path | None = Field(None, description="Its file; default: below data_dir")

@@ -1,5 +1,6 @@
 """Triggers: which messages start what; and whether the control topic is obeyed."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tesp.errors import InvalidTask
 from tesp.settings.patterns import Pattern
+from tesp.settings.quantities import Patience
 from tesp.settings.section import Section
 from tesp.tes import templates
 from tesp.tes.parsing import parse
@@ -25,7 +27,7 @@ class ConditionSettings(Section):
 
     equals: Scalar | None = None
     differs: Scalar | None = None
-    one_of: tuple[Scalar, ...] | None = None
+    one_of: tuple[Scalar, ...] | None = Field(None, min_length=1)
     below: float | None = None
     at_most: float | None = None
     above: float | None = None
@@ -39,6 +41,16 @@ class ConditionSettings(Section):
             Pattern(matches)
         return matches
 
+    @model_validator(mode="after")
+    def _can_be_met(self) -> "ConditionSettings":
+        """By a number: one that is finite, as all in messages are."""
+        above, below = _or(self.above, -math.inf), _or(self.below, math.inf)
+        least, most = _or(self.at_least, -math.inf), _or(self.at_most, math.inf)
+        is_open = above < below and above < most and least < below
+        if not (is_open and least <= most and least < math.inf and most > -math.inf):
+            raise ValueError("no number is within above, at_least, below and at_most")
+        return self
+
 
 class TriggerSettings(Section):
     """Messages that match start a task, or a command on this machine."""
@@ -51,7 +63,7 @@ class TriggerSettings(Section):
     command: tuple[str, ...] | None = Field(
         None, min_length=1, description="Program and arguments; the message is in its environment"
     )
-    timeout_seconds: float = Field(3600.0, gt=0, description="The longest that a command may run")
+    timeout_seconds: Patience = Field(3600.0, description="The longest that a command may run")
     trusted_only: bool = Field(True, description="Nobody else's messages start anything")
     owner: str = Field("anonymous", min_length=1, description="Whose the tasks are")
 
@@ -72,6 +84,8 @@ class TriggerSettings(Section):
     @field_validator("command")
     @classmethod
     def _is_fixed(cls, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if command and not command[0]:
+            raise ValueError("0 is empty, and the program's name belongs there")
         for number, argument in enumerate(command or ()):
             if "\0" in argument:
                 raise ValueError(f"{number} holds a NUL character")
@@ -102,6 +116,10 @@ class ControlSettings(Section):
     secret: SecretStr | None = Field(
         None, description="Who says it in the payload is obeyed, and nobody else", min_length=8
     )
+
+
+def _or(limit: float | None, none: float) -> float:
+    return none if limit is None else limit
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import re
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from tesp.settings.quantities import Patience, Seconds
 from tesp.settings.section import Distinct, Section
 from tesp.settings.selection import Selection
 from tesp.settings.urls import hook_url
@@ -25,7 +26,7 @@ class TargetSettings(Selection):
     name: str = Field(pattern=_NAME)
     url: str
     secret: SecretStr
-    timeout_seconds: float = Field(10.0, gt=0)
+    timeout_seconds: Seconds = 10.0
 
     @field_validator("url")
     @classmethod
@@ -46,8 +47,8 @@ class HookSettings(Section):
         (), description="Names, or *.example.org; private addresses only by their very name"
     )
     callback_secret: SecretStr | None = Field(None, description="Signs all callbacks")
-    callback_seconds: float = Field(86400.0, gt=0, description="After that a callback is given up")
-    callback_timeout_seconds: float = Field(10.0, gt=0)
+    callback_seconds: Patience = Field(86400.0, description="After that a callback is given up")
+    callback_timeout_seconds: Seconds = 10.0
 
     @field_validator("callback_hosts")
     @classmethod

@@ -70,6 +70,18 @@ class Settings(Section):
                 raise ValueError(f"routes.{number}.pulsars: no {lost[0]}; there are: {there}")
         return self
 
+    @model_validator(mode="after")
+    def _routes_are_reached(self) -> "Settings":
+        """The first that fits a task decides."""
+        for number, route in enumerate(self.routes):
+            for earlier, other in enumerate(self.routes[:number]):
+                if other.tag == route.tag and other.value in (None, route.value):
+                    raise ValueError(
+                        f"routes.{number}: routes.{earlier} takes all of its tasks: put this one "
+                        "before it, or remove one of them"
+                    )
+        return self
+
     @property
     def runs_locally(self) -> bool:
         """Whether this machine runs tasks; unless it is said, only where no Pulsar does."""

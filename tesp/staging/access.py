@@ -4,6 +4,8 @@ import base64
 from collections.abc import Sequence
 from urllib.parse import SplitResult
 
+from pydantic import SecretStr
+
 from tesp.settings import HostAccess
 from tesp.staging.urls import userinfo
 
@@ -11,8 +13,9 @@ from tesp.staging.urls import userinfo
 def access_of(parts: SplitResult, known: Sequence[HostAccess]) -> HostAccess | None:
     """The entry for `host:port`, or else for `host`; what the URL itself says goes first."""
     if (written := userinfo(parts)) is not None:
-        return HostAccess.model_validate(
-            {"host": parts.hostname, "username": written[0], "password": written[1]}
+        # Unchecked: a wrong URL is its task's fault, and is told of where it is opened.
+        return HostAccess.model_construct(
+            host=parts.hostname or "", username=written[0], password=SecretStr(written[1])
         )
     port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     wanted = (f"{parts.hostname}:{port}", parts.hostname)

@@ -3,30 +3,14 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from tesp.errors import SourceChanged
 from tesp.staging import Stream, tree
+from tesp.threads import in_thread
 
 BLOCK_BYTES = 1 << 20
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """A blocking call in a thread that is over when this ends, by a cancel too.
-
-    A thread left behind would go on with a descriptor that is another file's by then.
-    """
-    task = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
-    try:
-        return await asyncio.shield(task)
-    finally:
-        if not task.done():
-            await asyncio.wait([task])
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ from tesp.settings import FileRoot
 from tesp.staging import Chunks, Entry, Place, Stream, disk, tree
 from tesp.staging.supply import Supply
 from tesp.staging.urls import below, scheme
+from tesp.threads import in_thread
 
 
 class FileStorage:
@@ -56,7 +57,7 @@ class FileStorage:
     @asynccontextmanager
     async def open(self, url: str, start: int = 0, tag: str | None = None) -> AsyncIterator[Stream]:
         """Open a regular file from byte `start`."""
-        root, parts = await disk.in_thread(self._place, url, False)
+        root, parts = await in_thread(self._place, url, False)
         if not parts:
             raise SourceMissing(f"{url}: that is a directory")
         async with disk.opened(root, parts, url, start, tag) as stream:
@@ -64,7 +65,7 @@ class FileStorage:
 
     async def put(self, url: str, chunks: Chunks, size: int) -> None:
         """Store a file by a temporary name and a rename, making its parents."""
-        root, parts = await disk.in_thread(self._place, url, True)
+        root, parts = await in_thread(self._place, url, True)
         if not parts or url.endswith("/"):
             raise StagingError(f"{url}: that names a directory, not a file")
         async with Supply(chunks, size, url) as supply:
@@ -76,7 +77,7 @@ class FileStorage:
         waiting = [("", frozenset({top}))]
         while waiting:
             name, above = waiting.pop()
-            found = await disk.in_thread(self._scan, url, name)
+            found = await in_thread(self._scan, url, name)
             for child, path, size in found:
                 if size is not None:
                     yield Entry(below(url, child), child, size)

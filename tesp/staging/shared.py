@@ -6,8 +6,9 @@ import stat
 from pathlib import Path
 
 from tesp.errors import AccessRefused, SourceMissing, StagingError
-from tesp.staging import FileType, Place, disk, tree
+from tesp.staging import FileType, Place, tree
 from tesp.staging.file import FileStorage
+from tesp.threads import in_thread
 
 
 class SharedFiles:
@@ -23,12 +24,12 @@ class SharedFiles:
 
     async def real(self, path: str) -> str:
         """The same place by a path that is free of links."""
-        _, real = await disk.in_thread(self._files.resolve, path, writing=False)
+        _, real = await in_thread(self._files.resolve, path, writing=False)
         return str(real)
 
     async def type(self, path: str) -> FileType:
         """What is there."""
-        return await disk.in_thread(self._type, path)
+        return await in_thread(self._type, path)
 
     def _type(self, path: str) -> FileType:
         _, real = self._files.resolve(path, writing=False)
@@ -42,7 +43,7 @@ class SharedFiles:
 
     async def make_directory(self, path: str) -> None:
         """Make a directory where it is missing, open to whatever user the container has."""
-        await disk.in_thread(self._make, path)
+        await in_thread(self._make, path)
 
     def _make(self, path: str) -> None:
         root, real = self._files.resolve(path, writing=True)
@@ -51,7 +52,7 @@ class SharedFiles:
 
     async def link(self, path: str, target: str) -> None:
         """Make `path` a link to `target`, in place of another link, never of a file."""
-        await disk.in_thread(self._link, Path(path), target)
+        await in_thread(self._link, Path(path), target)
 
     def _link(self, path: Path, target: str) -> None:
         root, real = self._files.resolve(str(path.parent), writing=True)
@@ -68,7 +69,7 @@ class SharedFiles:
         if self._files.place(url) is None:
             return False
         try:
-            _, real = await disk.in_thread(self._files.resolve, url, writing=True)
+            _, real = await in_thread(self._files.resolve, url, writing=True)
         except AccessRefused:
             return False  # a link that leads elsewhere out here than it did in the container
         return str(real) == os.path.realpath(file)

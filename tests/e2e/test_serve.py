@@ -51,6 +51,12 @@ def test_a_service_open_to_all_must_be_meant(tmp_path: Path, host: str) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_a_flag_that_can_never_work_is_named_as_the_setting_that_it_is(tmp_path: Path) -> None:
+    done = serve(tmp_path, "--host", "http://here")
+    assert done.returncode != 0
+    assert "tesp: server.host: this is no host" in done.stderr
+
+
 def test_a_service_open_to_all_starts_where_it_is_meant(start_server: StartServer) -> None:
     server = start_server(server={"host": "0.0.0.0", "allow_open": True})
     assert server.client.get("/service-info").status_code == 200

@@ -14,7 +14,7 @@ import pytest
 _ROOT = Path(__file__).parents[2]
 # Bottom first. A part may import the levels below its own, and itself.
 _LEVELS = (
-    ("tesp.errors", "tesp.runner.plan"),
+    ("tesp.errors", "tesp.threads", "tesp.runner.plan"),
     ("tesp.tes",),
     ("tesp.events", "tesp.settings", "tesp.signature"),
     ("tesp.runner", "tesp.store", "tesp.staging", "tesp.bus", "tesp.logs", "tesp.interpreter"),

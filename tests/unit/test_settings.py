@@ -56,6 +56,46 @@ def test_a_wrong_key_is_named_with_the_nearest_right_one_at_every_depth(
     assert said in refused(data)
 
 
+_SCALAR = (
+    "Input should be a valid string or Input should be a valid integer or "
+    "Input should be a valid number or Input should be a valid boolean"
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ({"bellow": 3}, "triggers.0.when.m.bellow: no such setting; did you mean below?"),
+        ({"below": []}, "triggers.0.when.m.below: Input should be a valid number"),
+        ({"below": "x"}, "triggers.0.when.m.below: Input should be a valid number, unable"),
+        ({"matches": "("}, "triggers.0.when.m.matches: "),
+        ({"equals": []}, f"triggers.0.when.m.equals: {_SCALAR}"),
+        ({"one_of": [1, {}]}, f"triggers.0.when.m.one_of.1: {_SCALAR}"),
+        ([1], f"triggers.0.when.m: {_SCALAR} or this must be a table"),
+    ],
+)
+def test_of_a_value_of_several_kinds_only_the_kind_that_was_meant_is_told(
+    condition: Any, said: str
+) -> None:
+    trigger = {"name": "t", "topic": "a", "command": ["date"], "when": {"m": condition}}
+    told = refused({"triggers": [trigger]})
+    assert told.startswith(said)
+    assert ";" not in told.removeprefix(said)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (pulsar(preemptible=[]), "pulsars.0.preemptible: Input should be a valid boolean"),
+        (pulsar(submit_params={"x": []}), "pulsars.0.submit_params.x: Input should be"),
+        ({"agents": {"addresses": {"observer": 1}}}, "agents.addresses.observer: Input should be"),
+        ({"agents": {"addresses": {1: "h:1"}}}, "agents.addresses.1: Input should be"),
+    ],
+)
+def test_a_value_in_a_table_of_any_names_is_named(data: dict[str, Any], said: str) -> None:
+    assert refused(data).startswith(said)
+
+
 def test_every_wrong_key_is_told_of_at_once() -> None:
     said = refused({"servr": {}, "store": {"knd": "sqlite"}})
     assert "servr: no such setting" in said

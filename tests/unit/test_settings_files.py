@@ -234,8 +234,3 @@ def test_a_secret_in_a_variable_stays_as_it_stands(files: Files, password: str) 
     assert settings.pulsars[0].token is not None
     assert settings.pulsars[0].token.get_secret_value() == password
     assert (settings.server.port, settings.server.legacy_states) == (8081, False)
-
-
-def test_a_wrong_variable_is_named_by_its_setting(files: Files) -> None:
-    said = files.refused(SECTIONS, TESP_SERVER__PROT="1")
-    assert said == "server.prot: no such setting; did you mean port?"
