@@ -33,6 +33,7 @@ DEBIAN = {
     "slurmd": "slurm-wlm",
     "bowtie2": "bowtie2",
     "samtools": "samtools",
+    "openssl": "openssl",
     "swaks": "swaks",
     "exim4": "exim4-daemon-light",
     "/usr/lib/chromium/chromium-headless-shell": "chromium-headless-shell",

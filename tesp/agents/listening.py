@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 
-from tesp.bus import Bus, Delivery, filters
+from tesp.bus import Bus, Delivery, Message, filters, tael
 from tesp.errors import BusRefused, StoreError
 
 _log = logging.getLogger(__name__)
@@ -18,50 +18,69 @@ Take = Callable[[Delivery], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Who takes the messages that match; `name` tells it from all others. `take` raises
-    StoreError where a message is to come again."""
+    StoreError where a message is to come again. `beside` are more filters, where what matches
+    them is to come in one order with the others: none of them may overlap."""
 
     name: str
     pattern: str
     take: Take
+    beside: tuple[str, ...] = ()
+
+    def wants(self, message: Message) -> bool:
+        """Whether a message matches."""
+        return filters.wanted([self.pattern, *self.beside], message.topic, message.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Ear:
+    """A listener as an outlet, for what comes in beside the buses, trusted or not."""
+
+    listener: Listener
+    trusted: bool
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Have him take them, one after another; returns when he has."""
+        for message in messages:
+            delivery = Delivery(message, tael.encode(message), self.trusted)
+            await _taken(delivery, self.listener.take)
 
 
 async def listen(
     listeners: Sequence[Listener],
     buses: Sequence[Bus],
     then: Callable[[], Awaitable[None]] | None = None,
+    known: Container[str] = (),
 ) -> None:
     """Listen to all buses for ever; a slow listener is in no other's way.
 
-    `then` is what is to begin when all of them hear what it says.
+    `then` is what is to begin when all of them hear what it says; `known` are ids of messages
+    that they have heard beside the buses.
     """
     async with asyncio.TaskGroup() as group:
         begun = []
         for bus in buses:
             for listener in listeners:
                 begun.append(asyncio.Event())
-                group.create_task(_listen(bus, listener, begun[-1]))
+                group.create_task(_listen(bus, listener, begun[-1], known))
         for one in begun if then else ():
             await one.wait()
         if then:
             await then()
 
 
-async def pass_on(listeners: Sequence[Listener], delivery: Delivery) -> None:
-    """Hand what came in beside the buses to whom it is for, trusted or not as it came."""
-    topic, key = delivery.message.topic, delivery.message.key
-    wanting = [one for one in listeners if filters.wanted([one.pattern], topic, key)]
-    await asyncio.gather(*(_taken(delivery, one.take) for one in wanting))
-
-
-async def _listen(bus: Bus, listener: Listener, begun: asyncio.Event) -> None:
+async def _listen(
+    bus: Bus, listener: Listener, begun: asyncio.Event, known: Container[str]
+) -> None:
     """One after another; each is acknowledged when it was taken. Ends with the bus."""
     while True:
         try:
-            async with bus.subscribe(listener.pattern, name=listener.name) as deliveries:
+            patterns = (listener.pattern, *listener.beside)
+            async with bus.subscribe(*patterns, name=listener.name) as deliveries:
                 begun.set()
                 _log.info("%s listens to %s on %s.", listener.name, listener.pattern, bus.name)
                 async for delivery in deliveries:
-                    await _taken(delivery, listener.take)
+                    if delivery.message.id not in known:
+                        await _taken(delivery, listener.take)
                 return
         except BusRefused as error:
             _log.error("%s hears nothing: %s It is tried again.", listener.name, error)

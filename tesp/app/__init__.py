@@ -13,9 +13,11 @@ import uvloop
 
 from tesp import interpreter
 from tesp.agents.listening import Listener
+from tesp.agents.tenure import Tenure
+from tesp.agents.together import together
 from tesp.api import FileParts, Parts, build_api
 from tesp.app.backends import offers_of, open_lanes
-from tesp.app.entrances import delivery_of, entering, webhook_routes
+from tesp.app.entrances import Arrivals, entering, webhook_routes
 from tesp.app.gauges import gauges
 from tesp.app.listeners import listeners_of, listening
 from tesp.app.server import Ready, Server
@@ -26,7 +28,6 @@ from tesp.dispatch.dispatcher import Dispatcher
 from tesp.dispatch.lanes import Lanes
 from tesp.dispatch.relay import Relay
 from tesp.errors import SettingsError
-from tesp.ingress import Deliver
 from tesp.logs import configure_logging
 from tesp.settings import LOCAL, Settings
 from tesp.staging.keys import Keys
@@ -74,7 +75,7 @@ async def _serve(
         admission = admission_of(settings, storages)
         held = Held(store, LogNews(store), _holder(settings), settings.dispatch.lease_seconds)
         bus = _BusSide.of(settings, held, admission, stack)
-        work: list[Awaitable[None]] = []
+        work: list[Awaitable[None]] = bus.arrivals.work(held)
         runtime = None
         if role != "api":
             lanes = await open_lanes(settings)
@@ -88,7 +89,7 @@ async def _serve(
             work.append(_until_signalled())
         else:
             api = build_api(parts_of(settings, held, storages, keys, admission))
-            api.router.routes.extend(webhook_routes(settings, bus.deliver))
+            api.router.routes.extend(webhook_routes(settings, bus.arrivals))
             work.append(Server(api, settings, runtime, announce).serve(list(sockets) or None))
         await _until_first(work)
 
@@ -101,7 +102,7 @@ class _BusSide:
     held: Held
     buses: Sequence[Bus]
     listeners: Sequence[Listener]
-    deliver: Deliver
+    arrivals: Arrivals
 
     @classmethod
     def of(
@@ -112,7 +113,7 @@ class _BusSide:
         for bus in buses:
             stack.push_async_callback(bus.close)
         listeners = listeners_of(settings, held.store, admission)
-        return cls(settings, held, buses, listeners, delivery_of(settings, listeners, buses))
+        return cls(settings, held, buses, listeners, Arrivals.of(settings, buses, listeners))
 
     def work(self, stack: AsyncExitStack) -> list[Awaitable[None]]:
         """What is to run for ever."""
@@ -120,10 +121,22 @@ class _BusSide:
         inner = self.listeners and not self.settings.bus.brokers
         return [
             *feeders(self.settings, self.held, [] if inner else self.buses, stack),
-            *listening(self.settings, self.held, self.listeners, self.buses),
-            *entering(self.settings, self.held, self.deliver),
+            *self._hearing(),
             *gauges(self.settings, self.held, self.listeners),
         ]
+
+    def _hearing(self) -> list[Awaitable[None]]:
+        """What one process at a time does. Who lets something in is who listens: he knows what
+        comes back to him from a broker."""
+        settings, held = self.settings, self.held
+        work = [
+            *listening(settings, held, self.listeners, self.buses, self.arrivals.known),
+            *entering(settings, self.arrivals),
+        ]
+        if not work:
+            return []
+        tenure = Tenure(held.store, "listeners", held.holder, held.lease_seconds)
+        return [tenure.work(lambda: together(*(one() for one in work)))]
 
 
 def _local_runtime(lanes: Lanes) -> str | None:

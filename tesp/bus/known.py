@@ -10,7 +10,7 @@ class Known:
         self._most = most
         self._ids: OrderedDict[str, None] = OrderedDict()
 
-    def __contains__(self, identifier: str) -> bool:
+    def __contains__(self, identifier: object) -> bool:
         return identifier in self._ids
 
     def add(self, identifier: str) -> None:

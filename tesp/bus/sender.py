@@ -7,10 +7,10 @@ from enum import StrEnum
 from tesp.bus import Message, Outlet, tael
 from tesp.bus.spool import Batch, Sending, Spool
 from tesp.errors import BusUnavailable, MessageRefused
+from tesp.threads import in_thread
 
 _TRIES = 3
 _FIRST_PAUSE_SECONDS = 0.2
-_AT_ONCE = 100
 
 
 class Sent(StrEnum):
@@ -23,9 +23,10 @@ class Sent(StrEnum):
 class Sender:
     """One bus, or another outlet, and the spool before it."""
 
-    def __init__(self, bus: Outlet, spool: Spool) -> None:
-        self._bus, self._spool = bus, spool
+    def __init__(self, bus: Outlet, spool: Spool, at_once: int = 100) -> None:
+        self._bus, self._spool, self._at_once = bus, spool, at_once
         self._one_by_one = asyncio.Lock()
+        self.put_aside = 0
 
     async def send(self, messages: Sequence[Message]) -> Sent:
         """Publish, or spool; raises BusRefused where the broker will take nothing from us, and
@@ -37,23 +38,28 @@ class Sender:
             return await self._send(messages)
 
     async def _send(self, messages: Sequence[Message]) -> Sent:
-        if await asyncio.to_thread(self._spool.append_behind, messages):
+        if await in_thread(self._spool.append_behind, messages):
             return await self.flush()
         try:
             await self._publish(messages)
         except BusUnavailable:
-            await asyncio.to_thread(self._spool.append, messages)
+            await in_thread(self._spool.append, messages)
             return Sent.SPOOLED
         return Sent.CONFIRMED
 
+    async def keep(self, messages: Sequence[Message]) -> None:
+        """Spool messages behind what waits there, without a try."""
+        await in_thread(self._spool.append, messages)
+
     async def flush(self) -> Sent:
         """Send what waits in the spool, in order, unless another process does. A message that
-        the broker refuses is put aside, in the spool's file `refused`, and stops no other."""
+        the broker refuses is put aside, in the spool's file `refused`, and stops no other;
+        `put_aside` counts them."""
         with self._spool.sending() as sending:
             if sending is None:
                 return Sent.SPOOLED
             try:
-                while batch := await asyncio.to_thread(sending.oldest, _AT_ONCE):
+                while batch := await in_thread(sending.oldest, self._at_once):
                     await self._replay(sending, batch)
             except BusUnavailable:
                 return Sent.SPOOLED
@@ -65,13 +71,14 @@ class Sender:
         except MessageRefused:
             for message in batch.messages:
                 await self._replay_one(sending, message)
-        await asyncio.to_thread(sending.sent, batch)
+        await in_thread(sending.sent, batch)
 
     async def _replay_one(self, sending: Sending, message: Message) -> None:
         try:
             await self._publish([message])
         except MessageRefused as error:
-            await asyncio.to_thread(sending.put_aside, message, str(error))
+            await in_thread(sending.put_aside, message, str(error))
+            self.put_aside += 1
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         """Three tries."""

@@ -13,12 +13,14 @@ from tesp.errors import BusError, MessageRefused, TespError
 from tesp.ingress import Deliver, voevent
 from tesp.ingress.memory import Memory
 from tesp.ingress.voevent import VOEvent
+from tesp.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
 _DAY = 86400.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _FORGET_EVERY = 500
+_CLOSING_SECONDS = 10.0
 
 
 class Intake:
@@ -46,6 +48,7 @@ class Intake:
         self._clock = clock
         self._memory: Memory | None = None
         self._news = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._worker: asyncio.Task[None] | None = None
         self._taken = 0
         self._listeners: list[Callable[[VOEvent], None]] = []
@@ -56,24 +59,28 @@ class Intake:
 
     async def start(self) -> None:
         """Go on with what was left."""
-        self._memory = await asyncio.to_thread(Memory, self._file)
+        self._memory = await in_thread(Memory, self._file)
         self._worker = asyncio.create_task(self._work(self._memory))
         self._news.set()
 
     async def close(self) -> None:
-        """Leave what waits to the next start."""
+        """Leave what waits to the next start, but end what is being delivered: else it would be
+        delivered again."""
         if self._worker is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING_SECONDS), self._turn:
+                    self._worker.cancel()
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
         if self._memory is not None:
-            await asyncio.to_thread(self._memory.close)
+            await in_thread(self._memory.close)
 
     async def take(self, raw: bytes, trusted: bool) -> VOEvent:
         """Keep a packet, or know it again; raises MessageRefused, and BusError for a bad disk."""
         assert self._memory is not None
-        event = await asyncio.to_thread(voevent.parsed, raw)
+        event = await in_thread(voevent.parsed, raw)
         voevent.message(event, self._prefix, self._clock())
-        if not await asyncio.to_thread(self._keep, self._memory, event, trusted):
+        if not await in_thread(self._keep, self._memory, event, trusted):
             _log.info("The event %s came again.", event.ivorn)
             return event
         for listener in self._listeners:
@@ -95,8 +102,9 @@ class Intake:
             try:
                 await self._news.wait()
                 self._news.clear()
-                while kept := await asyncio.to_thread(memory.oldest):
-                    await self._pass_on(memory, *kept)
+                while kept := await in_thread(memory.oldest):
+                    async with self._turn:
+                        await self._pass_on(memory, *kept)
                     pause = _SHORTEST_PAUSE
             except TespError as error:
                 _log.warning("Events wait: %s", error)
@@ -106,17 +114,17 @@ class Intake:
 
     async def _pass_on(self, memory: Memory, identifier: str, raw: bytes, trusted: bool) -> None:
         try:
-            event = await asyncio.to_thread(voevent.parsed, raw)
-            await asyncio.to_thread(self._save, event)
+            event = await in_thread(voevent.parsed, raw)
+            await in_thread(self._save, event)
             message = voevent.message(event, self._prefix, self._clock())
             await self._deliver(Delivery(message, tael.encode(message), trusted))
         except MessageRefused as error:
             _log.warning("An event was dropped: %s", error)
-        await asyncio.to_thread(memory.delivered, identifier)
+        await in_thread(memory.delivered, identifier)
         self._taken += 1
         if self._taken % _FORGET_EVERY == 1:
             before = self._clock() - self._remember_seconds
-            await asyncio.to_thread(memory.forget, before)
+            await in_thread(memory.forget, before)
 
     def _save(self, event: VOEvent) -> None:
         """As a file of its own, where a directory is set; a name that is taken gets a longer one.

@@ -1,15 +1,20 @@
 """What an ingress remembers: a small SQLite file of its own. All methods block."""
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tesp.errors import BusError
 
 _MOST_WAITING = 10_000
+_COUNTS = (
+    "SELECT at, mail, received, delivered, dropped, duplicate FROM counts"
+    " ORDER BY number DESC LIMIT ?"
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
@@ -22,6 +27,31 @@ CREATE TABLE IF NOT EXISTS counts (
 );
 CREATE INDEX IF NOT EXISTS counts_at ON counts (at);
 """
+
+
+class MailCount(NamedTuple):
+    """A mail: when it came, which it is, and what became of its messages."""
+
+    time: float
+    mail: str
+    received: int
+    delivered: int
+    dropped: int
+    duplicate: int
+
+
+def mail_counts(file: Path, limit: int) -> Sequence[MailCount]:
+    """The latest mails of a file that another process may write, newest first; none where there
+    is no such file. Raises BusError where it cannot be read."""
+    if not file.exists():
+        return []
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+        ) as db:
+            return [MailCount(*row) for row in db.execute(_COUNTS, (limit,))]
+    except sqlite3.Error as error:
+        raise BusError(f"The file {file} cannot be read: {error}.") from error
 
 
 class Memory:
@@ -92,10 +122,9 @@ class Memory:
                 (now, mail, *counts),
             )
 
-    def counts(self, limit: int = 100) -> Sequence[tuple[float, str, int, int, int, int]]:
-        """The latest mails, newest first: when, which, and what became of its messages."""
-        columns = "at, mail, received, delivered, dropped, duplicate"
-        return self._rows(f"SELECT {columns} FROM counts ORDER BY number DESC LIMIT ?", limit)
+    def counts(self, limit: int = 100) -> Sequence[MailCount]:
+        """The latest mails, newest first."""
+        return [MailCount(*row) for row in self._rows(_COUNTS, limit)]
 
     def forget(self, before: float) -> None:
         """Forget what is older, but for what waits."""

@@ -18,7 +18,7 @@ _UNKNOWN = "ivo://unknown/unknown"
 
 
 class Receiver:
-    """Listens for authors; none of them is trusted, for the protocol knows no names."""
+    """Listens for authors. The protocol knows no names: trusted are networks."""
 
     def __init__(self, settings: VoeventSettings, intake: Intake) -> None:
         self._settings = settings
@@ -69,7 +69,8 @@ class Receiver:
             raw = await stream.next()
             if raw is None:
                 return
-            event = await self._intake.take(raw, trusted=False)
+            trusted = stream.is_one_of(self._settings.trusted_networks)
+            event = await self._intake.take(raw, trusted)
             answer = self._answer("ack", event.ivorn)
         except MessageRefused as error:
             _log.warning("%s submitted what is no event: %s", stream.peer, error)

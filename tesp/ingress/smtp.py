@@ -17,8 +17,10 @@ from tesp.errors import MessageRefused, SettingsError, TespError
 from tesp.ingress import Deliver
 from tesp.ingress.doorway import Doorway
 from tesp.ingress.mail import Dropped, MailRefused, Opened, Reading
-from tesp.ingress.memory import Memory
+from tesp.ingress.memory import MailCount, Memory
+from tesp.ingress.networks import is_within
 from tesp.settings.ingress import SmtpSettings
+from tesp.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,8 @@ class Tally:
 
 
 class SmtpIngress:
-    """Takes mails in Prodiguer's format. Messages of who has not logged in are not trusted."""
+    """Takes mails in Prodiguer's format. Trusted is who has logged in, or comes from a trusted
+    network."""
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class SmtpIngress:
     async def start(self) -> None:
         """Listen; raises SettingsError where that cannot be."""
         self._tls = _tls(self._settings.certificate)
-        self._memory = await asyncio.to_thread(Memory, self._file)
+        self._memory = await in_thread(Memory, self._file)
         try:
             await self._doorway.open()
         except SettingsError:
@@ -93,12 +96,11 @@ class SmtpIngress:
         for session in list(self._sessions):
             session.end()
         if self._memory is not None:
-            await asyncio.to_thread(self._memory.close)
+            await in_thread(self._memory.close)
 
-    async def counts(self, limit: int = 100) -> Sequence[tuple[float, str, int, int, int, int]]:
-        """The latest mails, newest first: when, which, then what became of its messages:
-        received, delivered, dropped, duplicate."""
-        return await asyncio.to_thread(self._kept.counts, limit)
+    async def counts(self, limit: int = 100) -> Sequence[MailCount]:
+        """The latest mails, newest first."""
+        return await in_thread(self._kept.counts, limit)
 
     @property
     def _kept(self) -> Memory:
@@ -126,7 +128,11 @@ class SmtpIngress:
 
     def _may_send(self, session: Session) -> bool:
         settings = self._settings
-        return not settings.users or settings.allow_anonymous or bool(session.authenticated)
+        return not settings.users or settings.allow_anonymous or self._is_trusted(session)
+
+    def _is_trusted(self, session: Session) -> bool:
+        by_network = is_within(session.peer, self._settings.trusted_networks)
+        return by_network or bool(session.authenticated)
 
     def _authenticated(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object
@@ -143,9 +149,9 @@ class SmtpIngress:
     async def _take(self, session: Session, envelope: Envelope) -> str:
         """The reply to a mail."""
         raw = bytes(envelope.original_content or b"")
-        trusted = bool(session.authenticated)
+        trusted = self._is_trusted(session)
         try:
-            opened = await asyncio.to_thread(self._reading.opened, raw, self._clock())
+            opened = await in_thread(self._reading.opened, raw, self._clock())
             return await self._passed_on(opened, trusted)
         except MailRefused as error:
             _log.warning("A mail from %s was refused: %s", _who(session, envelope), error)
@@ -172,7 +178,7 @@ class SmtpIngress:
             if isinstance(one, Dropped):
                 tally.dropped += 1
                 reasons[one.reason] = None
-            elif await asyncio.to_thread(memory.knows, _known_as(one, trusted)):
+            elif await in_thread(memory.knows, _known_as(one, trusted)):
                 tally.duplicate += 1
             else:
                 try:
@@ -181,13 +187,13 @@ class SmtpIngress:
                 except MessageRefused as error:
                     tally.dropped += 1
                     reasons[str(error)] = None
-        await asyncio.to_thread(self._keep, opened.id, tally)
+        await in_thread(self._keep, opened.id, tally)
         return tally, list(reasons)
 
     async def _one(self, message: Message, trusted: bool) -> None:
         await self._deliver(Delivery(message, tael.encode(message), trusted))
         known = [_known_as(message, trusted)]
-        await asyncio.to_thread(self._kept.remember, known, self._clock())
+        await in_thread(self._kept.remember, known, self._clock())
 
     def _keep(self, mail: str, tally: Tally) -> None:
         counts = (tally.received, tally.delivered, tally.dropped, tally.duplicate)

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator, Sequence
 
 from tesp.errors import BusUnavailable
 from tesp.ingress import vtp
+from tesp.ingress.networks import is_within
 
 
 class Stream:
@@ -34,12 +34,7 @@ class Stream:
 
     def is_one_of(self, networks: Sequence[str]) -> bool:
         """Whether the peer is in one of the networks."""
-        name = self._writer.get_extra_info("peername")
-        if not name:
-            return False
-        address = ipaddress.ip_address(str(name[0]).partition("%")[0])
-        plain = getattr(address, "ipv4_mapped", None) or address
-        return any(plain in ipaddress.ip_network(network) for network in networks)
+        return is_within(self._writer.get_extra_info("peername"), networks)
 
     @property
     def peer(self) -> str:
@@ -61,7 +56,8 @@ async def connected(host: str, port: int, most_bytes: int, seconds: float) -> As
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError) as error:
-        raise BusUnavailable(f"The broker {host}:{port} cannot be reached: {error}") from error
+        why = str(error) or f"it was silent for {seconds:g} s"
+        raise BusUnavailable(f"The broker {host}:{port} cannot be reached: {why}") from error
     stream = Stream(reader, writer, most_bytes)
     try:
         yield stream

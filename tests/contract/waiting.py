@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 async def until(look: Callable[[], Awaitable[T] | T]) -> T:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,6 +22,8 @@ class Came:
 
     id: str
     payload: dict[str, Any]
+    key: str = ""
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -92,7 +94,9 @@ class AmqpSubscriber(Collected):
             await asyncio.sleep(0.02)
 
     async def _keep(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        self.messages.append(Came(str(message.message_id), json.loads(message.body)))
+        said = json.loads(message.body)
+        key, headers = message.routing_key or "", message.headers
+        self.messages.append(Came(str(message.message_id), said, key, headers))
         with contextlib.suppress(*CONNECTION_EXCEPTIONS):
             await message.ack()
 

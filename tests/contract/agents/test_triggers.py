@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tesp.agents.listening import listen, pass_on
+from tesp.agents.listening import Ear, listen
 from tesp.agents.tenure import Tenure
 from tesp.agents.triggers import triggers_of
 from tesp.bus import Delivery, Message, tael
@@ -265,7 +265,9 @@ async def test_what_comes_beside_the_buses_is_handed_on_as_trusted_as_it_came(
 ) -> None:
     rules = [settings(), settings(name="open", trusted_only=False), settings(name="o", topic="b")]
     listeners = [one.listener() for one in triggers_of(rules, store, ADMISSION)]
-    await pass_on(listeners, delivery(message(), trusted=False))
+    for one in listeners:
+        if one.wants(message()):
+            await Ear(one, trusted=False).publish([message()])
     (event,) = await events(store)
     assert (await submitted(store, event.task)).tags == {"trigger": "open"}
 
@@ -273,17 +275,17 @@ async def test_what_comes_beside_the_buses_is_handed_on_as_trusted_as_it_came(
 async def test_of_two_processes_one_listens_and_the_other_takes_over(store: SqliteStore) -> None:
     begun: list[str] = []
 
-    def turn(holder: str) -> Awaitable[None]:
+    def turn(holder: str, seconds: float = 0.3) -> Awaitable[None]:
         async def work() -> None:
             begun.append(holder)
             await asyncio.Event().wait()
 
-        return Tenure(store, "listeners", holder, 0.3).work(work)
+        return Tenure(store, "listeners", holder, seconds).work(work)
 
     async def has(count: int) -> bool:
         return len(begun) >= count
 
-    first = asyncio.ensure_future(turn("one"))
+    first = asyncio.ensure_future(turn("one", 60))
     await until(lambda: has(1))
     async with running(turn("two")):
         assert not await store.hold("listeners", "three", 0.3)

@@ -307,6 +307,26 @@ async def test_nobody_is_let_in_with_another_password_or_without_tls(
     assert taker.came == []
 
 
+@pytest.mark.parametrize(
+    ("networks", "code", "trusted"),
+    [(["127.0.0.0/8"], 250, [True]), (["10.0.0.0/8", "::1/128"], 530, [])],
+)
+async def test_who_comes_from_a_trusted_network_need_not_log_in(
+    taker: Taker, tmp_path: Path, networks: list[str], code: int, trusted: list[bool]
+) -> None:
+    keys = {"users": (USER,), "trusted_networks": networks}
+
+    def begin(server: smtplib.SMTP) -> int:
+        server.ehlo()
+        return server.mail("node@hpc.example")[0]
+
+    async with smtp_ingress(taker, tmp_path, **keys) as ingress:
+        assert await talk(ingress, begin) == code
+        for _ in trusted:
+            assert (await sent(ingress, line("m-1")))[0] == 250
+    assert [one.trusted for one in taker.came] == trusted
+
+
 async def test_the_unknown_may_send_untrusted_where_that_is_set(
     taker: Taker, tmp_path: Path
 ) -> None:
@@ -325,7 +345,13 @@ async def test_the_unknown_may_send_untrusted_where_that_is_set(
 
 async def test_a_second_server_relays_to_ours(taker: Taker, tmp_path: Path) -> None:
     async with smtp_ingress(taker, tmp_path) as ingress:
-        relay = Controller(Proxy("127.0.0.1", ingress.port), hostname="127.0.0.1", port=free_port())
+        relay = Controller(
+            Proxy("127.0.0.1", ingress.port),
+            hostname="127.0.0.1",
+            port=free_port(),
+            # Else it asks for the machine's name, and that may take a while.
+            server_hostname="localhost",
+        )
         await asyncio.to_thread(relay.start)
         try:
             code, said = await swaks(relay.port, "--body", f"{line('m-1')}\n{line('m-2')}\n")

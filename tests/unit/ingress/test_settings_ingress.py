@@ -38,6 +38,8 @@ def test_secrets_are_not_shown() -> None:
         ({"smtp": {"excluded_types": ["job"]}}, "'job' is no type code"),
         ({"voevent": {"local_ivo": "http://x"}}, "ingress.voevent.local_ivo"),
         ({"voevent": {"authors": ["everybody"]}}, "everybody"),
+        ({"voevent": {"trusted_networks": ["10.0.0.1/8"]}}, "host bits"),
+        ({"smtp": {"trusted_networks": ["us"]}}, "us"),
         ({"webhooks": [{"name": "a", "topic": "a/#"}]}, "topic"),
         ({"webhooks": [{"name": "a", "topic": "a", "secret": ""}]}, "webhooks.0.secret"),
         ({"smtp": {"users": [{"username": "n", "password": ""}]}}, "users.0.password"),
