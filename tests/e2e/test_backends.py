@@ -139,7 +139,7 @@ def test_a_task_that_takes_too_long_is_ended(site: Site, server: TespServer) -> 
         server,
         {
             "executors": [shell("echo begun; sleep 600")],
-            "resources": {"backend_parameters": {"timeout": "1"}},
+            "resources": {"backend_parameters": {"timeout": "4"}},
         },
         "EXECUTOR_ERROR",
     )

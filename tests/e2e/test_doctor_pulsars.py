@@ -11,7 +11,7 @@ from tests.peers.doctor import Doctor, entries, verdicts
 from tests.peers.http_server import HttpServer
 from tests.peers.pulsar import TOKEN, PulsarServer
 from tests.peers.rabbitmq import RabbitmqServer
-from tests.peers.room import Room, free_port
+from tests.peers.room import Room, free_port, wait_until
 from tests.peers.server_fixtures import StartServer
 
 _QUEUED = {"type": "queued_python"}
@@ -27,7 +27,9 @@ def pulsar(rabbitmq: RabbitmqServer) -> Iterator[PulsarServer]:
     """A Pulsar over REST and AMQP, with a manager and so with queues of its own names."""
     with Room.temporary() as room:
         app = {"managers": {"doctor": _QUEUED}, "message_queue_url": rabbitmq.url}
-        yield PulsarServer.made(room, **app).started()
+        server = PulsarServer.made(room, **app).started()
+        wait_until(lambda: rabbitmq.consumers("pulsar_doctor__setup"), "it takes jobs")
+        yield server
 
 
 def over_rest(pulsar: PulsarServer, **keys: Any) -> dict[str, Any]:

@@ -81,7 +81,11 @@ def _start(room: Room, name: str, port: int, more: Sections, filters: str = "") 
         **{"swift_dir": room.directory, "devices": room.directory / "disks"},
         **{"recon_cache_path": room.directory, "user": room.directory.owner()},
     }
-    server = {"use": f"egg:swift#{name}", "account_autocreate": "true"}
+    server = {
+        **{"use": f"egg:swift#{name}", "account_autocreate": "true"},
+        # There is one disk: a server that is slow is the one that is there.
+        **{"conn_timeout": 60, "node_timeout": 60},
+    }
     pipeline = {"pipeline": f"{filters} {name}-server"}
     sections: Sections = {
         "DEFAULT": default,
