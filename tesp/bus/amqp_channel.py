@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    ChannelNotFoundEntity,
+    ProtocolSyntaxError,
+)
 from aiormq.exceptions import (
     AuthenticationError,
     ChannelAccessRefused,
@@ -104,6 +108,12 @@ def reason(error: BaseException) -> str:
     """Why it broke, without an address."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    for cause in (error, error.__cause__):
+        # Its number is none of the system's.
+        if isinstance(cause, ssl.SSLError):
+            return f"no TLS with it ({cause.reason})"
+    if isinstance(error, ProtocolSyntaxError):
+        return "it closed the door: see the virtual host in url"
     number = getattr(error, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)

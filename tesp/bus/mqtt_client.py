@@ -192,6 +192,14 @@ class Client(aiomqtt.Client):
         self._unconfirmed[info.mid] = future
         return future
 
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        # The library would wait for an answer that cannot come any more.
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("it hung up before it let us in"))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
     def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:
         # A number is not given to another message before this one is acknowledged.
         (self._repeated.add if message.dup else self._repeated.discard)(message.mid)

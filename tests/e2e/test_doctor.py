@@ -2,10 +2,12 @@
 
 import json
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.peers.certificates import Certificate
 from tests.peers.docker_engine import DockerEngine
 from tests.peers.doctor import Doctor, entries, verdicts
 from tests.peers.ftp_server import FtpServer
@@ -83,6 +85,19 @@ def test_a_port_that_another_has_is_a_warning(doctor: Doctor) -> None:
         code, found = doctor.examine(server__port=str(port))
     assert code == 0
     assert found[f"port 127.0.0.1:{port}"]["verdict"] == "warn"
+
+
+def test_the_certificate_of_https_is_looked_at(doctor: Doctor, tmp_path: Path) -> None:
+    _, found = doctor.examine()
+    assert "server certificate" not in found
+    for place, days, verdict in (("a", 30, "ok"), ("b", 10, "warn")):
+        (tmp_path / place).mkdir()
+        made = Certificate.make(tmp_path / place, timedelta(days=days))
+        code, found = doctor.examine(server__certificate=str(made.path))
+        assert (code, found["server certificate"]["verdict"]) == (0, verdict)
+    code, found = doctor.examine(server__certificate="/nowhere")
+    assert (code, found["server certificate"]["verdict"]) == (6, "fail")
+    assert "server.certificate" in found["server certificate"]["mend"]
 
 
 def test_a_data_directory_that_cannot_be_one_fails(doctor: Doctor) -> None:

@@ -23,8 +23,8 @@ class Certificate:
     path: Path
 
     @classmethod
-    def make(cls, directory: Path) -> "Certificate":
-        """Write one that is valid for a day."""
+    def make(cls, directory: Path, valid: datetime.timedelta = _VALID) -> "Certificate":
+        """Write one that is valid for a day, or as long as is said."""
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(
             serialization.Encoding.PEM,
@@ -32,7 +32,7 @@ class Certificate:
             serialization.NoEncryption(),
         )
         path = directory / "certificate.pem"
-        path.write_bytes(pem + _signed(key).public_bytes(serialization.Encoding.PEM))
+        path.write_bytes(pem + _signed(key, valid).public_bytes(serialization.Encoding.PEM))
         return cls(path)
 
     def server(self) -> ssl.SSLContext:
@@ -53,7 +53,7 @@ class Certificate:
         return ssl.create_default_context(cafile=str(self.path))
 
 
-def _signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _signed(key: ec.EllipticCurvePrivateKey, valid: datetime.timedelta) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
@@ -64,7 +64,7 @@ def _signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _VALID)
-        .not_valid_after(now + _VALID)
+        .not_valid_after(now + valid)
         .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -44,6 +44,8 @@ async def _examine(settings: "Settings") -> "list[Finding]":
     import asyncio
     import logging
 
+    from tesp.cli.doctor.bus import bus_findings
+    from tesp.cli.doctor.certificate import certificate_findings
     from tesp.cli.doctor.machine import machine_findings
     from tesp.cli.doctor.notifications import notification_findings
     from tesp.cli.doctor.pulsars import pulsar_findings
@@ -57,8 +59,10 @@ async def _examine(settings: "Settings") -> "list[Finding]":
         runtime_findings,
         pulsar_findings,
         machine_findings,
+        certificate_findings,
         store_findings,
         storage_findings,
+        bus_findings,
         notification_findings,
     )
     found = await asyncio.gather(*(part(settings) for part in parts))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+ANSWER_SECONDS = 5.0
+
 
 class Verdict(StrEnum):
     """How bad it is: only FAIL keeps the service from its work."""
@@ -41,3 +43,8 @@ def warn(what: str, found: str, mend: str) -> Finding:
 def fail(what: str, found: str, mend: str) -> Finding:
     """The service cannot do what the settings ask for."""
     return Finding(what, Verdict.FAIL, found, mend)
+
+
+def variable(key: str) -> str:
+    """The variable that sets a key."""
+    return f"TESP_{key.upper().replace('.', '__')}"

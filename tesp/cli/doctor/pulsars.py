@@ -7,7 +7,7 @@ import httpx
 
 from tesp.backends.pulsar.wire import managers_of
 from tesp.cli.doctor.brokers import broker_findings
-from tesp.cli.doctor.findings import Finding, fail, ok, warn
+from tesp.cli.doctor.findings import Finding, fail, ok, variable, warn
 from tesp.settings import PulsarSettings, Settings
 from tesp.settings.urls import is_loopback
 
@@ -58,7 +58,7 @@ async def _health(
 
 def _wrong(what: str, key: str, manager: str, answer: httpx.Response) -> Finding | None:
     if answer.status_code in _REFUSED:
-        mend = f"Set {key}.token (TESP_{_variable(key)}__TOKEN) to its private_token."
+        mend = f"Set {key}.token ({variable(f'{key}.token')}) to its private_token."
         return fail(what, "it refuses the token", mend)
     if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
         mend = f"Mend {key}.manager or {key}.classes, or add it to managers in its app.yml."
@@ -67,10 +67,6 @@ def _wrong(what: str, key: str, manager: str, answer: httpx.Response) -> Finding
         mend = f"Mend {key}.url."
         return fail(what, f"what answers there is no Pulsar ({answer.status_code})", mend)
     return None
-
-
-def _variable(key: str) -> str:
-    return key.upper().replace(".", "__")
 
 
 def _tells_its_version(answer: httpx.Response) -> bool:

@@ -16,7 +16,7 @@ from tesp.settings import FileRoot, HostAccess, S3Access, Settings
 from tesp.settings.urls import is_loopback
 from tesp.staging.s3 import S3Storage
 
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 15.0
 _HTTP_PORTS = (443, 80)
 _FTP_PORT = 21
 _UNREACHABLE = "Check the host, its port and the firewall between."

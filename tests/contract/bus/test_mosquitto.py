@@ -9,7 +9,7 @@ import pytest
 
 from tesp.bus import prodiguer
 from tesp.bus.mqtt import MqttBus
-from tesp.errors import BusRefused, MessageRefused
+from tesp.errors import BusRefused, BusUnavailable, MessageRefused
 from tesp.events import Event
 from tesp.settings import BrokerSettings
 from tesp.tes.states import State
@@ -112,6 +112,16 @@ async def test_a_topic_that_is_not_permitted_is_refused_and_others_are_not(
             await bus.publish([here.message()])
         here.root = NARROW
         await bus.publish([here.message()])
+
+
+async def test_a_broker_that_hangs_up_before_it_answers_is_not_waited_for(
+    mosquitto: MosquittoServer,
+) -> None:
+    # Where TLS is spoken, it makes nothing of MQTT.
+    here = at(mosquitto, f"mqtt://127.0.0.1:{mosquitto.tls_port}")
+    async with here.opened() as bus:
+        with pytest.raises(BusUnavailable, match="it hung up before it let us in"):
+            await bus.publish([here.message()])
 
 
 async def test_a_certificate_has_to_be_trusted(mosquitto: MosquittoServer) -> None:
