@@ -111,8 +111,8 @@ class Control:
     async def _named(self, pipeline: str, states: frozenset[State]) -> AsyncIterator[str]:
         """The tasks that tell of themselves under this name, newest first."""
         seen, after = 0, None
-        # What is no sign of a topic was made an underscore.
-        prefix = pipeline.partition("_")[0]
+        # What is no sign of a topic was made an underscore; tasks without a name have one there.
+        prefix = "" if pipeline == tael.who(None) else pipeline.partition("_")[0]
         while seen < _MOST_SEEN:
             query = TaskQuery(view=View.BASIC, after=after, states=states, name_prefix=prefix)
             page = await self._store.page(query)

@@ -74,7 +74,8 @@ def parsed(raw: bytes) -> VOEvent:
     """
     root = element(raw)
     if root.tag != _ROOT or root.get("version") != "2.0":
-        raise MessageRefused("this is no VOEvent 2.0: its root or its version is another")
+        found, version = str(root.tag)[:100], root.get("version", "")[:20]
+        raise MessageRefused(f"this is no VOEvent 2.0 ({_ROOT}) but {found}, version {version!r}")
     role = root.get("role", ROLES[0])
     if role not in ROLES:
         raise MessageRefused(f"the role {role[:40]!r} is none of {', '.join(ROLES)}")
@@ -142,7 +143,8 @@ def _once(parent: Element, allowed: tuple[str, ...]) -> None:
 
 def _known(parent: Element, child: Element, allowed: tuple[str, ...]) -> None:
     if child.tag not in allowed:
-        raise MessageRefused(f"{_short(parent)} has no element {_short(child)}")
+        mend = "; only VOEvent stands in a namespace" if str(child.tag).startswith("{") else ""
+        raise MessageRefused(f"{_short(parent)} has no element {str(child.tag)[:100]}{mend}")
 
 
 def _short(one: Element) -> str:

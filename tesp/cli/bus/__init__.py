@@ -2,7 +2,7 @@
 
 import typer
 
-from tesp.cli.bus import beacon, control, install, listen, queues, send, watch
+from tesp.cli.bus import beacon, control, install, listen, mails, queues, send, watch
 from tesp.cli.bus.flags import TaelCommand
 
 
@@ -17,5 +17,6 @@ def group() -> typer.Typer:
     app.command()(beacon.beacon)
     app.command()(watch.watch)
     app.command()(queues.queues)
+    app.command()(mails.mails)
     app.command(name="install-service")(install.install_service)
     return app

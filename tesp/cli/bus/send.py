@@ -1,4 +1,5 @@
-"""`tesp bus send`: messages to a broker, or by mail; where nobody takes them, they wait on disk."""
+"""`tesp bus send`: messages to a broker, or by mail, and VOEvents; where nobody takes them, they
+wait on disk."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,10 +18,9 @@ from tesp.cli.bus.mailing import (
     mail_site,
 )
 from tesp.cli.bus.site import BrokerName, CaFile, Host, Site, site
-from tesp.cli.bus.spools import SpoolDir
-from tesp.cli.codes import Code
+from tesp.cli.bus.spools import SpoolDir, end
+from tesp.cli.bus.voevents import To, Voevent, events, vtp_site
 from tesp.cli.configuration import SettingsFile
-from tesp.cli.terminal import note
 from tesp.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def send(
     mail_from: MailFrom = None,
     starttls: StartTls = False,
     mail_bytes: MailBytes = _MOST_MAIL_BYTES,
+    voevent: Voevent = None,
+    to: To = None,
     ca_file: CaFile = None,
     spool: SpoolDir = None,
     settings_file: SettingsFile = None,
@@ -64,10 +66,18 @@ def send(
 
     Three tries, then it waits on disk, and goes before the next that is sent: exit code 75.
 
-    By mail, from nodes that nothing else leaves, in Prodiguer's format: --smtp.
+    By mail, from nodes that nothing else leaves, in Prodiguer's format: --smtp. Events of
+    telescopes, to a broker that speaks VTP: --voevent and --to.
 
     Example: tesp bus send -t COGUK/elan/status --attr status finished
     """
+    if voevent or to is not None:
+        if not voevent:
+            raise SettingsError("--to says where VOEvents go: --voevent FILE is missing")
+        said = {"-t": topic, "--attr": attr, "--batch": batch, "--attach": attach}
+        others = {**said, **_ways(host, broker, smtp, mail_to, mail_from, starttls, ca_file)}
+        vtp_site(settings_file, to, others).submit(events(voevent), spool)
+        return
     fields = _fields(attr, batch)
     if smtp is None:
         messages = published(_topic(topic, attach), fields)
@@ -87,6 +97,7 @@ def flush(
     mail_from: MailFrom = None,
     starttls: StartTls = False,
     mail_bytes: MailBytes = _MOST_MAIL_BYTES,
+    to: To = None,
     ca_file: CaFile = None,
     spool: SpoolDir = None,
     settings_file: SettingsFile = None,
@@ -95,6 +106,10 @@ def flush(
 
     Example: tesp bus flush --host mqtt://mq.example
     """
+    if to is not None:
+        others = _ways(host, broker, smtp, mail_to, mail_from, starttls, ca_file)
+        vtp_site(settings_file, to, others).submit(None, spool)
+        return
     if smtp is None:
         _deliver(None, site(settings_file, host, broker, ca_file), spool)
         return
@@ -111,15 +126,21 @@ def _deliver(messages: "list[Message] | None", way: Site | MailSite, spool: Path
         results.append(await (sender.flush() if messages is None else sender.send(messages)))
 
     way.run(work)
-    _end(results[0])
+    end(results[0])
 
 
-def _end(sent: "Sent") -> None:
-    from tesp.bus.sender import Sent
-
-    if sent is Sent.SPOOLED:
-        note("tesp: nobody takes it now: it waits on disk, and goes before the next")
-        raise typer.Exit(Code.SPOOLED)
+def _ways(
+    host: str | None,
+    broker: str | None,
+    smtp: str | None,
+    mail_to: str | None,
+    mail_from: str | None,
+    starttls: bool,
+    ca_file: Path | None,
+) -> dict[str, object]:
+    """The flags of other ways."""
+    mails = {"--smtp": smtp, "--mail-to": mail_to, "--mail-from": mail_from, "--starttls": starttls}
+    return {"--host": host, "--broker": broker, **mails, "--ca-file": ca_file}
 
 
 def _fields(attr: list[str] | None, batch: str | None) -> list[dict[str, Any]]:

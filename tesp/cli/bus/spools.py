@@ -7,9 +7,12 @@ from urllib.parse import quote
 
 import typer
 
+from tesp.cli.codes import Code
+from tesp.cli.terminal import note
+
 if TYPE_CHECKING:
     from tesp.bus import Outlet
-    from tesp.bus.sender import Sender
+    from tesp.bus.sender import Sender, Sent
 
 SpoolDir = Annotated[
     Path | None,
@@ -31,3 +34,15 @@ def sender_to(outlet: "Outlet", directory: Path) -> "Sender":
     from tesp.bus.spool import Spool
 
     return Sender(outlet, Spool(directory))
+
+
+def end(sent: "Sent", is_refused: bool = False) -> None:
+    """End the program with the code of what became of messages, unless all were taken."""
+    from tesp.bus.sender import Sent
+
+    if sent is Sent.SPOOLED:
+        note("tesp: nobody takes it now: it waits on disk, and goes before the next")
+    if is_refused:
+        raise typer.Exit(Code.REFUSED)
+    if sent is Sent.SPOOLED:
+        raise typer.Exit(Code.SPOOLED)

@@ -220,7 +220,9 @@ def start(tmp_path: Path) -> "Callable[..., subprocess.Popen[str]]":
     addresses = ", ".join(
         f'{name} = "127.0.0.1:{free_port()}"' for name in ("watcher", "scheduler")
     )
-    settings.write_text(f"[default.agents]\naddresses = {{ {addresses} }}\n")
+    settings.write_text(
+        f'[default]\ndata_dir = "{tmp_path}"\n[default.agents]\naddresses = {{ {addresses} }}\n'
+    )
     return lambda role, *words: subprocess.Popen(
         [sys.executable, _EXAMPLE, role, settings, *words], stdout=subprocess.PIPE, text=True
     )

@@ -54,7 +54,7 @@ async def made(store: SqliteStore, name: str | None, *steps: Transition) -> str:
         "executors": [{"image": "i", "command": ["true"]}],
         "inputs": [{"path": "/in/a", "content": "whole"}],
         "tags": {"a": "b"},
-        **({"name": name} if name else {}),
+        **({} if name is None else {"name": name}),
     }
     submission = TaskSubmission.model_validate_json(json.dumps(body))
     task = await store.create(ADMISSION.task(submission, "alice", None))
@@ -131,9 +131,34 @@ async def test_cancel_ends_every_task_of_that_name_and_no_other(store: SqliteSto
     assert await state_of(store, begun) is State.CANCELING
     assert await state_of(store, done) is State.COMPLETE
     assert {await state_of(store, other) for other in others} == {State.QUEUED}
-    await obey(store, order("cancel", pipeline="tasks"))
-    # Those without a name are not meant by the name that stands for none.
-    assert [await state_of(store, other) for other in others[2:]] == ["CANCELED", "QUEUED"]
+
+
+async def test_what_tells_of_itself_as_tasks_is_found_by_that_word(store: SqliteStore) -> None:
+    named = [await made(store, name) for name in ("elan", "tasks2", "_")]
+    nameless = [await made(store, name) for name in (None, "tasks")]
+    empty = await made(store, "", Transition.START)
+    await obey(store, order("cancel", pipeline=tael.who(None)))
+    assert {await state_of(store, task) for task in nameless} == {State.CANCELED}
+    assert await state_of(store, empty) is State.CANCELING
+    assert {await state_of(store, task) for task in named} == {State.QUEUED}
+
+
+async def test_raise_finds_the_last_failed_task_without_a_name(store: SqliteStore) -> None:
+    await made(store, None, *FAILED)
+    last = await made(store, None, *FAILED)
+    await made(store, "elan", *FAILED)
+    await obey(store, order("raise", pipeline="tasks"))
+    ((origin, new),) = await raised(store)
+    assert origin == last
+    assert (await store.history(new))[0].name is None
+
+
+async def test_a_name_of_signs_that_no_topic_has_is_found(store: SqliteStore) -> None:
+    hidden = [await made(store, name) for name in ("+", "/", "\n", "_")]
+    others = [await made(store, name) for name in (None, "++", "elan")]
+    await obey(store, order("cancel", pipeline="_"))
+    assert {await state_of(store, task) for task in hidden} == {State.CANCELED}
+    assert {await state_of(store, task) for task in others} == {State.QUEUED}
 
 
 async def test_a_name_that_is_no_topic_is_found_as_its_events_have_it(

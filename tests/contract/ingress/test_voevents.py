@@ -179,7 +179,7 @@ async def test_comet_subscribes_to_us(taker: Taker, tmp_path: Path) -> None:
             await taker.until(lambda: "Authenticate received" in comet.log)
             await vtp_sender.publish("127.0.0.1", port_of(ingress), raw)
             saved = comet.saved / file_name(ivorn(raw))
-            await taker.until(lambda: saved.exists() and saved.read_bytes() == raw)
+            await taker.until(lambda: taker.came and saved.exists() and saved.read_bytes() == raw)
     assert named(taker) == [ivorn(raw)]
 
 
@@ -223,7 +223,7 @@ async def test_our_broadcaster_says_that_it_is_alive_and_lets_go_of_the_silent(
     taker: Taker, tmp_path: Path
 ) -> None:
     settings = VoeventSettings(broadcast_port=0)
-    broadcaster = Broadcaster(settings, alive_seconds=0.2)
+    broadcaster = Broadcaster(settings, alive_seconds=2.0)
     await broadcaster.start()
     intake = Intake(taker, tmp_path / "events.sqlite", "tesp")
     await intake.start()
