@@ -26,7 +26,6 @@ class Site:
     directory: Path
     settings: Callable[[int], Settings]
     places: Callable[[], list[str]]
-    shows_live_tails: bool = True
     _servers: list[TespServer] = field(default_factory=list)
 
     @property
@@ -83,4 +82,4 @@ def pulsar_site(name: str, directory: Path, pulsar: PulsarServer, **keys: Any) -
     def places() -> list[str]:
         return [job for job in pulsar.jobs() if _TASK.match(job)]
 
-    return Site(name, directory, settings, places, "url" in keys)
+    return Site(name, directory, settings, places)
