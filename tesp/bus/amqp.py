@@ -196,10 +196,15 @@ class AmqpBus:
             key = (message.routing_key or "")[:200]
             _log.warning("%s: dropped a message with the key %r: %s", self.name, key, error)
             return None
-        # A dead letter may come with a key that its sender may not write.
-        vouched = message.user_id is not None and "x-death" not in (message.headers or {})
-        trusted = self._broker.trusted or vouched
+        trusted = self._broker.trusted or self._vouches(message)
         return Delivery(told, message.body, trusted=trusted)
+
+    def _vouches(self, message: AbstractIncomingMessage) -> bool:
+        """Whether the broker does, for the sender and his right to this key. It did not ask for
+        that where the message is a dead letter, or came by an exchange of the sender's own."""
+        guarded = (self._broker.exchange, prodiguer.EXCHANGE, prodiguer.MQTT_EXCHANGE)
+        is_dead = "x-death" in (message.headers or {})
+        return message.user_id is not None and message.exchange in guarded and not is_dead
 
 
 def _envelope(message: AbstractIncomingMessage) -> Envelope:

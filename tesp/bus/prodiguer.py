@@ -58,6 +58,14 @@ CODES = {
     State.CANCELED: "1900",
     State.CANCELING: "1001",
 }
+# What agents say has types and topics of its own, which others may write than who tells of tasks.
+_OF_AGENTS = {
+    "2100": "infrastructure.publications",
+    "2999": "infrastructure.publications",
+    "7000": "infrastructure.metrics",
+    "8000": "infrastructure.late",
+}
+_BY_AGENTS = re.compile(r".+\.(agents|infrastructure\.(?!pipelines\.)[^.]+)\..+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +183,17 @@ def _keys(message: Message, exchange: str) -> list[str]:
 def believed(key: str, also: Sequence[str]) -> tuple[str, ...]:
     """The keys of a message that say what it is: its first, which every broker checks against
     what the sender may write, and beside it only what tesp's own messages have there."""
-    known = _prodiguer_key((key,))
-    return (key, *(k for k in also if known or _prodiguer_key((k,))))
+    return (key, *(k for k in also if _go_together(key, k) or _go_together(k, key)))
+
+
+def _go_together(key: str, topic: str) -> bool:
+    """Whether a message of tesp's own can have this key of Prodiguer and this topic. Who may write
+    what agents say, may not say anything else beside it."""
+    typed, place = _KEY.fullmatch(key), _BY_AGENTS.fullmatch(topic)
+    if not typed or _KEY.fullmatch(topic):
+        return False
+    by_mail = re.fullmatch(rf".+\.prodiguer\.[^.]+\.{typed[1]}\.status", topic)
+    return bool(by_mail) or _OF_AGENTS.get(typed[1]) == (place and place[1])
 
 
 def _topic(said: str, envelope: Envelope) -> str:

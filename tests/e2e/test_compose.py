@@ -1,11 +1,15 @@
 """The compose files hold together. `make try-compose` builds and runs what they describe."""
 
 import functools
+import json
 import os
 import re
+import shlex
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +40,8 @@ SERVICES = {
     "mqtt": {"mosquitto"},
     "dev": {"dev"},
 }
+# The file of requirements that a Dockerfile makes out of pyproject.toml.
+OF_TESP = "wanted"
 # Images and ports of the separate stack have no place in the .env of this one.
 OF_TRANSFERS = {"DTS_IMAGE", "HTTP_PORT", "FTP_PORT", "S3_PORT"}
 
@@ -87,7 +93,38 @@ def dockerfiles() -> list[Path]:
 
 def pins(file: Path) -> dict[str, str]:
     rows = (line.split("==") for line in file.read_text().splitlines() if "==" in line)
-    return {name.lower(): version.strip() for name, version in rows}
+    return {package(name): version.strip() for name, version in rows}
+
+
+def package(requirement: str) -> str:
+    """The package that a requirement names, as all registries write it."""
+    name = re.match(r"[\w.-]+", requirement)
+    assert name, requirement
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def installs(dockerfile: Path) -> Iterator[tuple[set[str], set[str]]]:
+    """Of each `pip install`: the packages that it names, and those that its files pin."""
+    text = dockerfile.read_text().replace("\\\n", " ")
+    sources = " ".join(re.findall(r"^COPY (?!--)(.*) \S+$", text, re.MULTILINE)).split()
+    files = {Path(source).name: ROOT / source for source in sources}
+    for command in re.findall(r"pip install (.*?)(?:&&|$)", text, re.MULTILINE):
+        words = ["", *shlex.split(command)]
+        if "--no-deps" in words:
+            continue
+        asked = [word for before, word in pairwise(words) if before == "-r"]
+        told = [word for before, word in pairwise(words) if before in ("-c", "-r")]
+        known = [files[Path(word).name] for word in told if word != OF_TESP]
+        names = {word for word in words if word and word not in told and word[0] != "-"}
+        for word in asked:
+            names |= needed() if word == OF_TESP else set(files[word].read_text().split())
+        yield {package(name) for name in names}, {name for file in known for name in pins(file)}
+
+
+def needed() -> set[str]:
+    """What pyproject.toml asks for: the Dockerfile of tesp writes it into a file."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return {*project["build-system"]["requires"], *project["project"]["dependencies"]}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -154,12 +191,22 @@ def test_images_end_as_a_user_and_name_no_registry(file: Path) -> None:
 
 
 def test_images_have_the_versions_that_are_tested() -> None:
-    tested = pins(ROOT / "tests" / "peers" / "constraints" / "pulsar.txt")
-    assert pins(DOCKER / "pulsar" / "constraints.txt") == tested
-    assert tested["pulsar-app"] == "0.16.0"
-    for file in (DOCKER / "tesp" / "Dockerfile", DOCKER / "dts" / "Dockerfile"):
-        assert "-c constraints.txt" in file.read_text().replace("/build/", "")
+    ours, peers = pins(ROOT / "constraints.txt"), ROOT / "tests" / "peers" / "constraints"
+    of_pulsar, of_s3 = pins(peers / "pulsar.txt"), pins(peers / "moto.txt")
+    assert pins(DOCKER / "pulsar" / "constraints.txt") == of_pulsar
+    assert of_pulsar["pulsar-app"] == "0.16.0"
+    of_ftp = {"pyftpdlib": ours["pyftpdlib"]}
+    assert pins(DOCKER / "dts" / "constraints.txt") == of_s3 | of_ftp
     assert pins(DOCKER / "tesp" / "dev-requirements.txt").keys() == {"watchfiles"}
+
+
+@pytest.mark.parametrize("file", dockerfiles(), ids=lambda file: file.parent.name)
+def test_every_package_that_an_image_asks_for_has_its_version_from_a_file(file: Path) -> None:
+    found = list(installs(file))
+    assert found
+    for named, pinned in found:
+        assert named
+        assert named <= pinned
 
 
 @pytest.mark.parametrize("name", ["api", "dev"])
@@ -219,6 +266,26 @@ def test_the_sections_of_brokers_fit_their_services(
     assert (broker.host, broker.username) == (service, "tesp")
     assert broker.secret == services[service]["environment"][variable] == SECRETS[variable]
     assert services["api"]["environment"][variable] == SECRETS[variable]
+
+
+@pytest.mark.parametrize(
+    ("service", "variables"), [("mosquitto", "MQTT"), ("rabbitmq", "RABBITMQ")]
+)
+def test_each_user_of_a_broker_has_his_password_from_the_environment(
+    services: dict[str, Service], service: str, variables: str
+) -> None:
+    if service == "mosquitto":
+        rules = (DOCKER / service / "acl").read_text()
+        users = set(re.findall(r"^user (\w+)$", rules, re.MULTILINE))
+    else:
+        rights = json.loads((DOCKER / service / "definitions.json").read_text())
+        users = {right["user"] for right in rights["permissions"]}
+    assert users > {"tesp", "node", "agent"}
+    start = (DOCKER / service / "start").read_text()
+    for user in users:
+        own = "" if user == "tesp" else f"_{user.upper()}"
+        assert f"{variables}{own}_PASSWORD" in services[service]["environment"]
+        assert f"user {user} " in start
 
 
 def test_rabbitmq_is_published_with_passwords_of_ones_own_alone() -> None:

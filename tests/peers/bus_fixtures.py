@@ -35,6 +35,17 @@ def guarded_rabbitmq(shared_peers: SharedPeers) -> GuardedRabbitmq:
     return shared_peers.get("guarded-rabbitmq", GuardedRabbitmq)
 
 
+@pytest.fixture(params=["mosquitto", "rabbitmq", "rabbitmq-mqtt"])
+def guarded_url(request: pytest.FixtureRequest) -> str:
+    """Where the bus is at a broker of docker/: of each in turn, in each way that it speaks."""
+    if request.param == "mosquitto":
+        return f"mqtt://127.0.0.1:{request.getfixturevalue('guarded_mosquitto').port}"
+    rabbitmq: GuardedRabbitmq = request.getfixturevalue("guarded_rabbitmq")
+    if request.param == "rabbitmq":
+        return f"amqp://127.0.0.1:{rabbitmq.port}/tesp"
+    return f"mqtt://127.0.0.1:{rabbitmq.mqtt_port}"
+
+
 @pytest.fixture
 def prefix() -> str:
     """How the topics of this test alone begin."""

@@ -9,7 +9,7 @@ from tests.peers.rabbitmq import RabbitmqServer, program
 from tests.peers.room import Room, answers, free_port
 
 DOCKER = Path(__file__).parents[2] / "docker"
-USERS = ("tesp", "pipeline", "operator", "watcher")
+USERS = ("tesp", "pipeline", "operator", "watcher", "node", "agent")
 
 
 def password_of(user: str) -> str:

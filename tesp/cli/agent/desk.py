@@ -41,8 +41,7 @@ def keeping_site(flags: Flags, who: str) -> Site:
     if not _NAME.fullmatch(who):
         raise SettingsError(f"--who: {who!r} is no name: letters, digits, _ and -, 31 at most")
     there = plain_site(flags)
-    beginning = there.prefix.replace("/", "-")[:_LONGEST_PREFIX]
-    client_id = f"{beginning}-{who}".lstrip("-")
+    client_id = _name_at_the_broker(there, who)
     return replace(there, broker=there.broker.model_copy(update={"client_id": client_id}))
 
 
@@ -56,6 +55,13 @@ def plain_site(flags: Flags) -> Site:
         flags.prefix,
         data=flags.data,
     )
+
+
+def _name_at_the_broker(there: Site, who: str) -> str:
+    """Begins with the user's name: by that brokers can tell what is whose."""
+    prefix, user = there.prefix.replace("/", "-")[:_LONGEST_PREFIX], there.broker.username
+    own = f"{prefix}-{who}".lstrip("-")
+    return own if not user or user == prefix else f"{user}-{own}"
 
 
 def notebook_file(there: Site, who: str, chosen: Path | None) -> Path:

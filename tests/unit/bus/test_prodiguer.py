@@ -137,6 +137,51 @@ def test_what_amqp_cannot_carry_is_refused() -> None:
         prodiguer.enveloped(unknown)
 
 
+KEY = "prod.tesp.tesp.monitoring.1100"
+SAMPLE, METRIC = "prod.tesp.tesp.metrics.7000", "a.b.infrastructure.metrics.node1.status"
+STATUS, ORDER = "tesp.infrastructure.pipelines.n.status", "tesp.infrastructure.pipelines.n.control"
+
+
+@pytest.mark.parametrize(
+    ("key", "topic"),
+    [
+        (KEY, STATUS),
+        (KEY, "site.elan.status"),
+        (SAMPLE, METRIC),
+        ("prod.tesp.tesp.monitoring.2100", "tesp.infrastructure.publications.n.status"),
+        ("prod.tesp.tesp.monitoring.2999", "tesp.infrastructure.publications.n.status"),
+        ("prod.tesp.tesp.superviseur.8000", "tesp.infrastructure.late.n.status"),
+        (SAMPLE, "tesp.prodiguer.libigcm.7000.status"),
+    ],
+)
+def test_a_key_and_a_topic_that_go_together_are_both_believed(key: str, topic: str) -> None:
+    assert prodiguer.believed(key, [topic]) == (key, topic)
+    assert prodiguer.believed(topic, [key]) == (topic, key)
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        (SAMPLE, STATUS),
+        (SAMPLE, ORDER),
+        (SAMPLE, "site.elan.status"),
+        (SAMPLE, "tesp.infrastructure.alarms.node1.status"),
+        (SAMPLE, "tesp.prodiguer.libigcm.1100.status"),
+        (SAMPLE, KEY),
+        ("prod.tesp.tesp.superviseur.8000", STATUS),
+        ("prod.tesp.tesp.monitoring.2100", METRIC),
+        (KEY, METRIC),
+        (KEY, "tesp.infrastructure.metrics.a\nb.status"),
+        (KEY, "tesp.infrastructure.vocabulary.status"),
+        (KEY, "tesp.agents.night.alert"),
+        (METRIC, STATUS),
+    ],
+)
+def test_who_may_say_what_agents_say_says_nothing_else_beside_it(key: str, other: str) -> None:
+    assert prodiguer.believed(key, [other]) == (key,)
+    assert prodiguer.believed(other, [key]) == (other,)
+
+
 @given(st.binary(), st.text(), st.text(), st.dictionaries(st.text(), st.text() | st.integers()))
 def test_no_envelope_does_worse_than_to_be_refused(
     body: bytes, key: str, type_code: str, headers: dict[str, object]
