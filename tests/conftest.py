@@ -14,6 +14,7 @@ from typing import Any
 
 import pymongo
 import pytest
+from hypothesis import settings
 
 from tests.peers.docker_engine import DockerEngine
 from tests.peers.docker_registry import DockerRegistry, OpenRegistry
@@ -53,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # A run that is told to end takes its peers along, like one that is interrupted.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     find_own_python()
+    # How long an example takes says nothing on a machine that has much else to do.
+    settings.register_profile("tesp", deadline=None)
+    settings.load_profile("tesp")
     # What a person has set for his own server is not for the tests.
     for name in [n for n in os.environ if n.startswith("TESP_")]:
         del os.environ[name]

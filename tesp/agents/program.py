@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 # What is ours and no secret.
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _TAIL_BYTES = 2000
+_LAST_WORDS_SECONDS = 5.0
 
 
 class Program:
@@ -69,7 +70,7 @@ class Program:
         said = b""
         # What it left behind may hold the other end open.
         with contextlib.suppress(TimeoutError):
-            said = await asyncio.wait_for(reading, 1.0)
+            said = await asyncio.wait_for(reading, _LAST_WORDS_SECONDS)
         how = "was too slow" if code is None else f"failed with {code}"
         _log.warning(
             "Trigger %s: %r: the command %s after %.1f s; it said %r.",

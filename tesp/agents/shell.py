@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 SECRET = "secret"
 _MOST_WAITING = 1000
 _GOODBYE_SECONDS = 0.5
+_CANCELED = "canceled by control message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,10 @@ class ShellListener:
         self._bus, self._announcer, self._orders, self._kept = bus, announcer, orders, kept
         self._places = asyncio.Semaphore(orders.parallel if kept else _MOST_WAITING)
         self._slots = asyncio.Semaphore(orders.parallel)
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs: set[asyncio.Task[bool]] = set()
         self._commands: dict[Command, str | None] = {}
         self._known = Known()
+        self._cancels = 0
         self._stopping = False
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
@@ -96,6 +98,9 @@ class ShellListener:
                     run.add_done_callback(lambda _: self._places.release())
                     async with self._places:
                         pass
+                    # Nor is one that will not be run any more.
+                    if self._stopping and self._kept and not await run:
+                        return
 
     async def _obey(self) -> None:
         topic = self._orders.control_topic
@@ -111,8 +116,8 @@ class ShellListener:
                 elif reason := self._reason(delivery):
                     self._begin(_without_secret(delivery.message), reason)
 
-    def _begin(self, message: Message, reason: str) -> "asyncio.Task[None]":
-        run = asyncio.create_task(self._in_turn(message, reason))
+    def _begin(self, message: Message, reason: str) -> "asyncio.Task[bool]":
+        run = asyncio.create_task(self._in_turn(message, reason, self._cancels))
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
         return run
@@ -149,21 +154,26 @@ class ShellListener:
         if delivery.retained or self._is_known(delivery):
             return
         _log.info("Cancels %d commands, as %s says.", len(self._commands), delivery.message.topic)
+        self._cancels += 1
         for command in self._commands:
-            self._commands[command] = "canceled by control message"
+            self._commands[command] = _CANCELED
         await self._end_commands()
 
-    async def _in_turn(self, message: Message, reason: str) -> None:
+    async def _in_turn(self, message: Message, reason: str, cancels: int) -> bool:
+        """Run it when it is its turn; whether it was run. A cancel that came since so many of them
+        ends it, too, unless it had to wait: what waits is no command yet."""
         if not self._stopping:
-            if self._slots.locked():
+            waits = self._slots.locked()
+            if waits:
                 _log.info("Waits for its turn: %s (%s).", reason, message.id)
             async with self._slots:
                 if not self._stopping:
-                    await self._run(message, reason)
-                    return
+                    await self._run(message, reason, self._cancels if waits else cancels)
+                    return True
         _log.warning("Not run any more: %s (%s).", reason, message.id)
+        return False
 
-    async def _run(self, message: Message, reason: str) -> None:
+    async def _run(self, message: Message, reason: str, cancels: int) -> None:
         exports = self._orders.exports
         passed = exports.passed_on(message)
         if missing := exports.missing(message):
@@ -178,6 +188,9 @@ class ShellListener:
             self._say_falsestart(message, f"the command could not be started: {error}", passed)
             return
         self._commands[command] = None
+        if cancels != self._cancels:
+            self._commands[command] = _CANCELED
+            await command.end()
         code = await command.wait()
         why = self._commands.pop(command)
         self._say(message, {**passed, **_ended(code, time.monotonic() - began, why)})

@@ -1,8 +1,8 @@
 """Where a job's side fetches its inputs and sends its outputs, and the keys that allow it. Pure.
 
 A key is good for one path of one attempt: that of an input, or that of its outputs, below which
-Pulsar itself names the file. Who is asked looks whether the attempt is current, and whether the task
-declares such an output.
+Pulsar itself names the file. Who is asked looks whether the attempt is current, and whether the
+task declares such an output.
 """
 
 import hashlib

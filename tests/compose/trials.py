@@ -94,7 +94,7 @@ def a_change_starts_it_anew(engine: Engine, stack: Stack, transfers: Stack) -> N
     """The profile `dev`: the sources of this directory, with tasks of its own."""
     del transfers
     stack.up("dev")
-    assert stack.logs("dev", "dev").count("tesp is ready") == 1
+    wait_until(lambda: stack.logs("dev", "dev").count("tesp is ready") == 1, "its log says so")
     os.utime(ROOT / "tesp" / "__init__.py")
     wait_until(lambda: stack.logs("dev", "dev").count("tesp is ready") == 2, "started anew")
     run_task(engine, _PRIVATE, port=8081)

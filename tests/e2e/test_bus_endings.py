@@ -80,6 +80,29 @@ def test_what_was_not_run_to_its_end_comes_again_to_a_client_id(
     assert (tmp_path / "runs").read_text() == "\n\n"
 
 
+def test_what_waits_for_its_turn_when_its_listener_ends_comes_again_to_a_client_id(
+    mosquitto: MosquittoServer, tmp_path: Path, prefix: str
+) -> None:
+    client = ["--client-id", f"c-{prefix}"]
+    go, ran = tmp_path / "go", tmp_path / "ran"
+    command = f"echo $TAEL_N >>{ran}; until test -e {go}; do sleep 0.05; done"
+    order = json.dumps({"action": "raise", "n": "by-hand"})
+    with listener(mosquitto, tmp_path, prefix, command, *client) as program:
+        mosquitto.send(f"{prefix}/infrastructure/pipelines/next/control", order)
+        wait_until(ran.exists, "what was raised by hand runs")
+        mosquitto.send(f"{prefix}/elan/status", '{"n": "kept", "status": "finished"}')
+        program.wait_for_log("Waits for its turn")
+        program.process.send_signal(signal.SIGTERM)
+        program.wait_for_log("Waits up to 30 s for what runs")
+        go.touch()
+        assert program.process.wait(60) == 0
+        assert program.log.count("Not run any more") == 1
+    with listener(mosquitto, tmp_path, prefix, command, *client) as program:
+        program.wait_for_log("next: finished")
+        assert program.stop() == 0
+    assert ran.read_text().split() == ["by-hand", "kept"]
+
+
 def test_a_command_may_end_when_its_listener_is_to_end(
     mosquitto: MosquittoServer, tmp_path: Path, prefix: str
 ) -> None:

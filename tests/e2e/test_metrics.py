@@ -227,6 +227,31 @@ def test_a_task_that_runs_too_long_is_told_once_with_its_cause(
     assert second["task"] == other
 
 
+def test_no_task_is_late_whose_end_is_told_only_now(
+    mosquitto: MosquittoServer, tmp_path: Path, prefix: str
+) -> None:
+    collector = Collector(tmp_path, mosquitto.url, prefix, late_seconds=600.0, silent_seconds=1.0)
+    begun = datetime.now(UTC) - timedelta(hours=1)
+
+    def event(state: str, time: datetime) -> None:
+        said = {"task": "t-1", "state": state, "name": "n", "time": time.isoformat()}
+        mosquitto.send(f"{prefix}/infrastructure/pipelines/n/status", json.dumps(said))
+
+    def told() -> Any:
+        return found(collector, "SELECT told FROM running")
+
+    with collector.running(2):
+        event("RUNNING", begun)
+        wait_until(told, "it is noted that it runs")
+        # A look begins with what the collector says itself: two of them are done.
+        with mosquitto.listening(status_of(prefix, "collector"), 3) as looks:
+            assert len(looks.lines()) == 3
+        assert told() == (0,)
+        event("COMPLETE", begun + timedelta(minutes=1))
+        wait_until(lambda: told() is None, "it is noted that it ended")
+        assert has_said_all(collector)
+
+
 def is_told(collector: Collector, task: str) -> bool:
     """Whether it is noted so, and has been said."""
     query = "SELECT told FROM running WHERE task = ? AND NOT EXISTS (SELECT 1 FROM outbox)"

@@ -43,7 +43,7 @@ class DockerEngine:
         for driver in _STORAGE_DRIVERS:
             try:
                 room.start(f"dockerd-{driver}", _daemon(room.directory, driver))
-                room.wait_until(engine._answers, f"dockerd with {driver}", 90)
+                room.wait_until(engine._answers, f"dockerd with {driver}")
                 break
             except PeerError:
                 room.end()

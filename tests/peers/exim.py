@@ -5,6 +5,7 @@ import email
 import email.policy
 import shutil
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -145,7 +146,8 @@ class EximServer:
         """Start it over the mails that are there, and wait until it answers."""
         argv: list[str | Path] = [_PROGRAM, "-C", self.directory / "exim.conf", "-bdf", "-q1s"]
         self.room.start("exim", argv)
-        self.room.wait_until(lambda: answers(self.port), "Exim answers")
+        for port in (self.port, self.guarded_port, self.tls_port):
+            self.room.wait_until(partial(answers, port), f"Exim answers on {port}")
 
     def stop(self) -> None:
         """End it in order."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -103,7 +104,8 @@ class MosquittoServer:
         if not Path("/usr/sbin/mosquitto").exists():
             raise PeerError("mosquitto: no such program; `make test` installs it")
         self._room.start("mosquitto", program, {"PATH": f"{os.environ['PATH']}:/usr/sbin"})
-        self._room.wait_until(lambda: answers(self.port), "Mosquitto answers")
+        for port in (self.port, self.guarded_port, self.tls_port):
+            self._room.wait_until(partial(answers, port), f"Mosquitto answers on {port}")
 
     def stop(self) -> None:
         """End it in order."""

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,7 @@ import aio_pika
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from tests.peers.certificates import Certificate
-from tests.peers.room import PeerError, Room, answers, free_port, wait_until
+from tests.peers.room import PeerError, Room, answers, free_port, stands, wait_until
 
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
 # On loopback alone; and where there is nothing to do, it does not spin to wait for more.
@@ -83,9 +84,11 @@ class RabbitmqServer:
         # The daemon of names that it would start otherwise would outlive it.
         names = ["/usr/bin/epmd", "-port", str(self.names_port), "-address", "127.0.0.1"]
         self._room.start("epmd", names)
+        # Where RabbitMQ finds none, it starts one of its own.
+        self._room.wait_until(lambda: answers(self.names_port), "epmd answers")
         self._room.start("rabbitmq", self._command(), self._environment())
-        self._room.wait_until(lambda: answers(self.port), "RabbitMQ answers")
-        self._room.wait_until(lambda: answers(self.mqtt_port), "its MQTT plugin answers")
+        for port in filter(None, (self.port, self.mqtt_port, self.tls_port)):
+            self._room.wait_until(partial(answers, port), f"RabbitMQ answers on {port}")
 
     def stop(self) -> None:
         """End it in order."""
@@ -105,7 +108,7 @@ class RabbitmqServer:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         # Its threads stop one after another.
-        wait_until(lambda: all(_stands(pid) for pid in pids), "RabbitMQ stands still")
+        wait_until(lambda: all(map(stands, pids)), "RabbitMQ stands still")
         try:
             yield
         finally:
@@ -188,9 +191,3 @@ def program() -> Path:
     if not found:
         raise PeerError("rabbitmq-server: no such program; `make test` installs it")
     return found[-1]
-
-
-def _stands(pid: int) -> bool:
-    """Whether every thread of a process is stopped."""
-    stats = (thread / "stat" for thread in Path(f"/proc/{pid}/task").iterdir())
-    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)

@@ -48,7 +48,8 @@ def _ports() -> Iterator[int]:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     beginning = int(_PORTS_OF_CONNECTIONS.read_text().split()[0])
     share = (beginning - _FIRST_PORT) // workers
-    first = _FIRST_PORT + worker * share
+    # One that takes the place of a worker that died has a number of its own.
+    first = _FIRST_PORT + worker % workers * share
     for number in itertools.count(secrets.randbelow(share)):
         yield first + number % share
 
@@ -170,6 +171,14 @@ def _alive(pid: int, started: str) -> bool:
         fields = _stat(pid)
         return fields[19] == started and fields[0] != "Z"
     return False
+
+
+def stands(pid: int) -> bool:
+    """Whether every thread of a process is stopped, or has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+        return all(stat.rpartition(")")[2].split()[0] in "TZX" for stat in stats)
+    return not Path(f"/proc/{pid}").exists()
 
 
 def _unmount(directory: Path) -> None:

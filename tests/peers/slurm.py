@@ -16,7 +16,7 @@ from tests.peers.environments import program
 from tests.peers.pulsar import ENVIRONMENT, PulsarServer
 from tests.peers.pulsar_amqp import AmqpPulsarServer
 from tests.peers.rabbitmq import RabbitmqServer
-from tests.peers.room import PeerError, Room, answers, free_port, wait_until
+from tests.peers.room import PeerError, Room, answers, free_port, stands, wait_until
 from tests.peers.slurm_daemons import descendants
 
 _DAEMONS = Path(__file__).with_name("slurm_daemons.py")
@@ -113,13 +113,13 @@ class SlurmCluster:
     def kill(self, name: str) -> None:
         """End all processes of a job at one stroke, as a node does that goes out."""
         mark = f"SLURM_JOB_ID={self._number(name)}"
-        own = {pid for pid in self._below() if mark in _text(pid, "environ").split("\0")}
-        doomed = own.union(*map(descendants, own))
-        # None of them is to see how another ends.
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in doomed:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        doomed = set[int]()
+        # None of them is to see how another ends, and none to be forked that is not seen.
+        while new := self._marked(mark) - doomed:
+            _signal(new, signal.SIGSTOP)
+            wait_until(lambda: all(map(stands, new)), f"the processes of {name} stand still")
+            doomed |= new
+        _signal(doomed, signal.SIGKILL)
 
     def end(self, name: str) -> None:
         """End a job as an operator does, or a partition's time limit."""
@@ -185,6 +185,11 @@ class SlurmCluster:
         """The daemons, and all that they have started."""
         return descendants(int(self._pid_file.read_text()))
 
+    def _marked(self, mark: str) -> set[int]:
+        """The processes with this in their environment, and all that they have started."""
+        own = {pid for pid in self._below() if mark in _text(pid, "environ").split("\0")}
+        return own.union(*map(descendants, own))
+
     def _number(self, name: str) -> str:
         found = self.command("squeue", "--all", "--noheader", "--format=%A", f"--name={name}")
         assert found, f"Slurm knows no job {name}"
@@ -199,6 +204,12 @@ def _text(pid: int, file: str) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/{file}").read_text(errors="replace")
     return ""
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _settings(directory: Path) -> str:

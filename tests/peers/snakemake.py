@@ -19,6 +19,13 @@ _ROOT = Path(__file__).parents[2]
 _WORKFLOWS = _ROOT / "tests" / "e2e" / "workflows"
 # What docs/clients.md calls the place of an installation, and the text that it stands for here.
 _PLACE = "/opt/snakemake"
+# py-tes gives up after ten seconds: a server that starts cold may take longer to answer.
+_PATIENT = """\
+from functools import partial
+import tes
+
+tes.HTTPClient = partial(tes.HTTPClient, timeout=180)
+"""
 
 
 def installation() -> Path:
@@ -118,7 +125,8 @@ class Snakemake:
         shutil.copytree(_WORKFLOWS / workflow, self.directory, dirs_exist_ok=True)
         snakefile = self.directory / "Snakefile"
         polled_soon = block("python", "init_seconds_before_status_checks")
-        snakefile.write_text(polled_soon + (_WORKFLOWS / workflow / "Snakefile").read_text())
+        own = (_WORKFLOWS / workflow / "Snakefile").read_text()
+        snakefile.write_text(_PATIENT + polled_soon + own)
         return Run(self.directory, self._script(options), self._env())
 
     def _script(self, options: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import sqlite3
 import time
 import uuid
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 # So often within the time that makes a node silent, and within that which makes a task late.
 _LOOKS = 4
 _LONGEST_LOOK_SECONDS = 10.0
+# So much time has who could not tell that a task ended, once he can: no task that is late by less
+# is told of, and none before we have heard for so long.
+_MOST_GRACE_SECONDS = 60.0
 
 
 class Collector:
@@ -42,7 +46,10 @@ class Collector:
     ) -> None:
         self._who, self._bus, self._prefix = who, bus, prefix
         self._settings, self._supervision, self._notebook = settings, supervision, notebook
+        self._grace_seconds = min(settings.late_seconds or math.inf, _MOST_GRACE_SECONDS)
+        # Each subscription is an ear of its own.
         self._hearing = Hearing(prefix, who, 2 * settings.silent_seconds / _LOOKS)
+        self._hearing_tasks = Hearing(prefix, who, self._grace_seconds / 2, self._hearing.ours)
 
     async def run(self) -> None:
         """Collect for ever."""
@@ -50,8 +57,8 @@ class Collector:
             Listener(f"{self._who}-samples", samples.every_topic(self._prefix), self._hear)
         ]
         if self._supervision:
-            topic = tael.every_status_topic(self._prefix)
-            listeners.append(Listener(f"{self._who}-tasks", topic, self._supervise))
+            topic, beats = tael.every_status_topic(self._prefix), self._hearing_tasks.topic
+            listeners.append(Listener(f"{self._who}-tasks", topic, self._supervise, (beats,)))
         await together(
             listen(listeners, [self._bus]),
             self._notebook.speak(self._bus),
@@ -97,10 +104,13 @@ class Collector:
         say(db, said)
 
     async def _supervise(self, delivery: Delivery) -> None:
-        supervision, message = self._supervision, delivery.message
-        if supervision and not delivery.retained:
-            now = time.time()
-            await self._notebook.write(lambda db: supervision.hear(db, message, now))
+        supervision, message, now = self._supervision, delivery.message, time.time()
+        if not supervision or delivery.retained or self._hearing_tasks.is_beat(message, now):
+            return
+        if supervision.is_late(message, now):
+            # It has waited somewhere, and that the task ended may wait behind it.
+            self._hearing_tasks.begin_anew(now)
+        await self._notebook.write(lambda db: supervision.hear(db, message, now))
 
     async def _look_for_ever(self) -> None:
         """Look for nodes that are silent, and for tasks that are late."""
@@ -118,7 +128,8 @@ class Collector:
         if self._hearing.has_heard(now, self._settings.silent_seconds):
             await self._notebook.write(lambda db: self._tell_silent(db, now))
         if supervision := self._supervision:
-            await self._notebook.write(lambda db: supervision.tell(db, now))
+            until = self._hearing_tasks.sure_until(now, self._grace_seconds)
+            await self._notebook.write(lambda db: supervision.tell(db, until, now))
 
     def _tell_silent(self, db: sqlite3.Connection, now: float) -> None:
         limit = self._settings.silent_seconds

@@ -24,6 +24,10 @@ class Supervision:
     producer: Producer
     late_seconds: float
 
+    def is_late(self, message: Message, now: float) -> bool:
+        """Whether a message says of a task only now that it began, so long ago."""
+        return message.payload.get("state") == _RUNNING and message.time < now - self.late_seconds
+
     def hear(self, db: sqlite3.Connection, message: Message, now: float) -> None:
         """A task's event: from RUNNING on its time counts, until anything else is said."""
         task, state = message.payload.get("task"), message.payload.get("state")
@@ -40,12 +44,13 @@ class Supervision:
                 (task, name, owner, started, message.correlation, message.hops),
             )
 
-    def tell(self, db: sqlite3.Connection, now: float) -> int:
-        """Tell of those that are late by now; how many there are."""
+    def tell(self, db: sqlite3.Connection, until: float, now: float) -> int:
+        """Tell of those that were late by then, when we know of all that had ended; how many
+        there are."""
         rows = db.execute(
             "SELECT task, name, owner, started, correlation, hops FROM running"
             " WHERE told = 0 AND started < ?",
-            (now - self.late_seconds,),
+            (until - self.late_seconds,),
         ).fetchall()
         for task, name, owner, started, correlation, hops in rows:
             said: dict[str, Value] = {

@@ -45,8 +45,8 @@ def keep(db: sqlite3.Connection, sample: Sample, now: float) -> bool:
         db.execute("INSERT INTO hosts VALUES (?, ?, ?, ?)", (sample.host, sample.time, heard, body))
         return not sample.is_last
     if sample.time <= row[0]:
-        # Of an earlier time, and yet a sign of life.
-        db.execute("UPDATE hosts SET heard = ? WHERE host = ?", (now, sample.host))
+        # Of an earlier time, and yet a sign of life, or of its end.
+        db.execute("UPDATE hosts SET heard = ? WHERE host = ?", (heard, sample.host))
         return False
     if sample.is_last:
         db.execute(

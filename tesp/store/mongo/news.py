@@ -12,13 +12,14 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
 from pymongo.errors import PyMongoError
 
 from tesp.store.mongo import queues
+from tesp.store.mongo.clock import ahead_seconds
 from tesp.store.mongo.connection import Collections, raw
 from tesp.store.wakeups import Wakeups
 from tesp.tes.states import INITIAL, TERMINAL, State
@@ -138,12 +139,16 @@ class News:
 
     async def _look(self) -> None:
         """See what was there before the stream."""
-        hello = await self._db.client.admin.command("hello")
-        self._behind_seconds = hello["localTime"].replace(tzinfo=UTC).timestamp() - time.monotonic()
+        self._behind_seconds = await ahead_seconds(self._server_time, time.monotonic)
         if await queues.work_at_hand(self._db):
             self._wake(0)
         for due in await queues.to_come(self._db):
             self._wake(self._until(due))
+
+    async def _server_time(self) -> float:
+        hello = await self._db.client.admin.command("hello")
+        there: datetime = hello["localTime"]
+        return there.replace(tzinfo=UTC).timestamp()
 
     def _hear(self, change: Mapping[str, Any]) -> None:
         seen = change.get("fullDocument") or change["updateDescription"]["updatedFields"]

@@ -57,7 +57,8 @@ class Room(LogRoom):
             *(NewTask(new_task_id(), "ann", Text('"executors":[]'), "n") for _ in range(count))
         )
 
-    def feed(self, sink: Taker | BusSink, holder: str = "me", seconds: float = 0.3) -> None:
+    def feed(self, sink: Taker | BusSink, holder: str = "me", seconds: float = 60) -> None:
+        """`seconds`: of the lease; three times in that time who has it not asks for it."""
         feeder = Feeder(sink, self.store, self.news, holder, seconds)
         self.begin(f"{holder}/{sink.name}", feeder.run())
 
@@ -132,7 +133,7 @@ async def test_a_sink_that_never_answers_delays_no_other(room: Room) -> None:
 
     await room.happen(5)
 
-    await until(lambda: len(other.got) == 5)
+    await until(lambda: len(other.got) == 5 and dead.batches)
     assert dead.batches == 1
     assert dead.got == []
 
@@ -161,7 +162,7 @@ async def test_after_a_stop_the_next_one_goes_on_where_it_was(room: Room) -> Non
     await until(moved)
     await room.stop("one/a")
     await room.happen(3)
-    room.feed(second, "two", seconds=60)
+    room.feed(second, "two")
 
     await until(lambda: len(second.got) == 3)
     assert second.sequences == [5, 6, 7]
@@ -173,7 +174,7 @@ async def test_of_two_processes_one_feeds(room: Room) -> None:
     room.feed(first, "one")
     await room.happen(1)
     await until(lambda: first.got)
-    room.feed(second, "two")
+    room.feed(second, "two", seconds=3)
     await room.happen(5)
 
     await until(lambda: len(first.got) == 6)

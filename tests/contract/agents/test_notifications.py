@@ -25,7 +25,7 @@ from tests.contract.agents.log_room import LogRoom
 from tests.contract.waiting import until
 from tests.peers.exim import EximServer
 
-WINDOW = 1.5  # seconds
+WINDOW = 5.0  # seconds
 
 
 class Diary:

@@ -80,7 +80,10 @@ async def served(api: FastAPI) -> AsyncIterator[str]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # who comes before the server is ready waits
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
+    server = uvicorn.Server(
+        # Who has not gone by then is cut off.
+        uvicorn.Config(api, log_level="warning", lifespan="off", timeout_graceful_shutdown=5)
+    )
     running = asyncio.create_task(server.serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -15,6 +15,7 @@ from tests.contract.api.filing import (
     Desk,
     Open,
     Peers,
+    heard,
 )
 from tests.peers.gate import Gate
 
@@ -96,6 +97,8 @@ async def test_the_log_tells_of_the_bytes_and_of_no_key(
     with caplog.at_level(logging.INFO):
         await desk.client.get(job.input(0))
         await desk.client.put(job.send(0, len(SMALL)), content=SMALL)
+        # Told when its last byte has gone, which the client may see before.
+        await heard(caplog, "fetched ")
 
     lines = [r.getMessage() for r in caplog.records if r.name.startswith("tesp.")]
     assert any(f"fetched {peers.http.url}/data: {len(LARGE)} bytes" in line for line in lines)

@@ -254,13 +254,13 @@ async def test_a_requeue_keeps_the_logs_of_earlier_attempts(store: Store, size: 
 
 
 async def test_a_requeued_task_is_due_again_after_its_delay(store: Store) -> None:
-    claim = await claimed(store)
-    task_id = claim.fence.task_id
+    later, soon = await claimed(store), await claimed(store)
 
-    await store.write(claim.fence, Change(Transition.REQUEUE, delay_seconds=0.2))
+    await store.write(later.fence, Change(Transition.REQUEUE, delay_seconds=3600.0))
+    await store.write(soon.fence, Change(Transition.REQUEUE, delay_seconds=0.2))
 
-    assert await store.claim(task_id, "local", "me", LONG) is None
-    assert await until(lambda: due(store)) == [task_id]
+    assert await store.claim(later.fence.task_id, "local", "me", LONG) is None
+    assert await until(lambda: due(store)) == [soon.fence.task_id]
 
 
 async def test_of_a_cancel_and_an_end_at_once_one_comes_first(store: Store) -> None:

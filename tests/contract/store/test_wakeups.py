@@ -102,9 +102,9 @@ async def test_a_task_that_becomes_due_wakes_when_it_can_be_claimed(
 
 
 async def test_a_task_that_is_to_start_later_wakes_when_it_can_be_claimed(store: Store) -> None:
-    await stored(store, delay_seconds=3600.0)
+    later = await stored(store, delay_seconds=3600.0)
     late = await stored(store, delay_seconds=0.4)
-    assert await store.claim(late, "b", "me", 60.0) is None
+    assert await store.claim(later, "b", "me", 60.0) is None
 
     while not (found := await due(store)):
         assert await woken(store)

@@ -61,7 +61,7 @@ def test_a_service_that_went_away_is_waited_for_and_then_given_up() -> None:
     notes: list[str] = []
     with (
         peer(http(200, {"id": "i", "state": "QUEUED"})) as (url, _),
-        Service(url, Credentials(), notes.append, patience_seconds=0.3) as service,
+        Service(url, Credentials(), notes.append, patience_seconds=2.0) as service,
     ):
         assert service.task("i")["state"] == "QUEUED"
         with pytest.raises(ServiceUnreachable, match="does not answer"):
