@@ -70,6 +70,12 @@ class Built(NamedTuple):
     warnings: List[str] = []
 
 
+def taking_handle(handle: str) -> str:
+    """The handle of the container that gives an attempt's files to us: it is none of the
+    attempt's own, which may be removed at any time."""
+    return handle + ".take"
+
+
 def container_name(handle: str, index: int) -> str:
     """The name of the container of one executor."""
     return "tesp-%s-%d" % (re.sub(r"[^A-Za-z0-9_.-]", "_", handle), index)

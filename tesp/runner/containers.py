@@ -10,7 +10,7 @@ from tesp.runner.cgroups import Group, Usage
 from tesp.runner.engine import Engine
 from tesp.runner.execution import Follower, Ran, Streams, bind_workdir
 from tesp.runner.failure import Ended, Failure
-from tesp.runner.identity import Owner, is_orphaned
+from tesp.runner.identity import Owner, current, is_orphaned
 from tesp.runner.plan import RUNTIME_ERROR, Plan
 from tesp.runner.streams import fill, unlinked_file
 from tesp.runner.watch import Watch
@@ -136,8 +136,13 @@ def judge(state: Optional[Dict[str, Any]], ran: Ran, said: str) -> Ran:
 
 
 def remove(plan: Plan, engine: Engine) -> bool:
-    """Remove what an attempt left in the engine, and the groups made for it; whether it is gone."""
-    return _remove(engine, [container.id for container in engine.ours(plan.handle)], plan.handle)
+    """Remove what an attempt left in the engine, and the groups made for it; whether it is gone.
+
+    Who gives its files to this user just now is let finish.
+    """
+    here, taking = current(), engine.ours(commands.taking_handle(plan.handle))
+    left = engine.ours(plan.handle) + [c for c in taking if is_orphaned(c.owner, here)]
+    return _remove(engine, [container.id for container in left], plan.handle)
 
 
 def sweep(engine: Engine, here: Owner) -> None:

@@ -9,6 +9,7 @@ from tesp.runner import identity
 from tesp.runner.identity import OWNER_VARIABLE
 from tesp.runner.plan import Plan
 from tesp.runner.process import which
+from tesp.runner.streams import note
 
 SWEEP_SECONDS = 300.0
 _RETRY_SECONDS = (0.0, 0.5, 2.0, 5.0)  # an engine may still be making a container
@@ -68,7 +69,9 @@ def make_ours(plan: Plan) -> None:
 
     engine = _engine(plan)
     if engine is not None and ownership.is_needed(plan):
-        ownership.take(plan, plan.executors[0].image, engine)
+        problem = ownership.take(plan, plan.executors[0].image, engine)
+        if problem:
+            note("files of another user stay: " + problem)
 
 
 def sweep(plan: Plan) -> None:

@@ -7,9 +7,16 @@ import os
 import stat
 from typing import Any, List
 
-from tesp.runner.commands import HANDLE_LABEL, container_name, mount_value
+from tesp.runner.commands import (
+    HANDLE_LABEL,
+    OWNER_LABEL,
+    container_name,
+    mount_value,
+    taking_handle,
+)
 from tesp.runner.engine import Engine
 from tesp.runner.execution import WORKDIRS_DIR
+from tesp.runner.identity import current
 from tesp.runner.plan import Mount, Plan
 from tesp.runner.process import encode, which
 
@@ -49,7 +56,8 @@ def command(plan: Plan, image: str, name: str, chown: str) -> List[str]:
     workspace = os.getcwd()
     targets: List[str] = []
     argv = ["run", "--pull=never", "--network=none", "--user=0:0"]
-    argv += ["--name", name, "--label", "%s=%s" % (HANDLE_LABEL, plan.handle)]
+    argv += ["--name", name, "--label", "%s=%s" % (HANDLE_LABEL, taking_handle(plan.handle))]
+    argv += ["--label", "%s=%s" % (OWNER_LABEL, current().label())]
     for path in ("/usr",) + tuple(p for p in _LIBRARIES if os.path.isdir(p)):
         argv += ["--mount", mount_value(Mount(os.path.realpath(path), path), workspace)]
     for number, mount in enumerate(_own(plan)):

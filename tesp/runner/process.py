@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 TICK_SECONDS = 0.1
 LINGER_SECONDS = 1.0  # how long a pipe is read on that a left-behind process holds open
 _CHUNK = 1 << 16
+_WHOLE_PIPE = 1 << 20  # the most that one holds
 _PR_SET_CHILD_SUBREAPER = 36
 _RESET = [signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
@@ -138,14 +139,17 @@ def pump(
         each()
         if ended is None:
             ended, until = wait(pid, os.WNOHANG), time.monotonic() + LINGER_SECONDS
-    for fd in pipes:
+    ready = [fd for fd, _ in poll.poll(0)]  # who was stopped meanwhile has not read all of it
+    for fd, sink in pipes.items():
+        if fd in ready:
+            _move(fd, sink, _WHOLE_PIPE)
         os.close(fd)
     return ended
 
 
-def _move(fd: int, sink: Any) -> bool:
+def _move(fd: int, sink: Any, most: int = _CHUNK) -> bool:
     """Take what is there; False at the end of a pipe. Where there is no sink it only woke us."""
-    data = os.read(fd, _CHUNK)
+    data = os.read(fd, most)
     if sink is None:
         return True
     if data:

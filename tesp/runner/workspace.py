@@ -19,22 +19,47 @@ from tesp.runner.plan import (
     Progress,
     Result,
 )
-from tesp.runner.streams import is_full, replace, replace_at_last, reserve
+from tesp.runner.streams import is_full, replace, replace_at_last, reserve, write_all
 
 
 def claim(owner: Owner) -> bool:
-    """Take the workspace for this process; False where another runner ever did."""
+    """Take the workspace for this process; False where another runner ever did.
+
+    It is taken whole or not at all: no reader finds a claim that does not say whose it is.
+    """
+    draft = "%s.%s" % (CLAIM_FILE, os.urandom(8).hex())  # pids of two nodes may be equal
+    data = json.dumps(dict(owner._asdict(), time=time.time())).encode()
+    _created(draft, data)
     try:
-        fd = os.open(CLAIM_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.link(draft, CLAIM_FILE)
+        return True
+    except FileExistsError:
+        # Who has to ask a file server again is refused what the lost answer gave.
+        return os.stat(draft).st_nlink > 1
+    except OSError:  # a file system without links
+        return _created(CLAIM_FILE, data)
+    finally:
+        os.unlink(draft)
+
+
+def _created(path: str, data: bytes) -> bool:
+    """Write a file that is not there yet; False where it is."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
         return False
-    with os.fdopen(fd, "w") as file:
-        json.dump(dict(owner._asdict(), time=time.time()), file)
+    try:
+        write_all(fd, data)
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
     return True
 
 
 def claimant() -> Optional[Owner]:
-    """Who took the workspace; None where nobody did, or it died while it did."""
+    """Who took the workspace; None where nobody did."""
     data = _load(CLAIM_FILE)
     try:
         return None if data is None else Owner(*(data[field] for field in Owner._fields))

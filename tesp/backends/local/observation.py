@@ -52,21 +52,24 @@ class Observation:
     """Looks again and again, and tells only what has changed.
 
     Whatever the runner writes, it renames into its place: a directory's own time tells whether
-    to look at all. That time is coarse, so what changed a moment ago may change again unseen.
+    to look at all. That time is coarse: after a change of a moment ago, another may have the
+    same time, and so the next look is a whole one too.
     """
 
     def __init__(self, place: Path) -> None:
         self._place = place
         self._directories = (str(place), str(place / TAILS_DIR))
         self._times: tuple[int, ...] = ()
+        self._just_changed = False
         self._progress: _Stamp | None = None
         self._tails: Mapping[str, _Stamp] = {}
 
     def stirred(self) -> bool:
         """Whether anything may have changed since the last time."""
+        now = time.time_ns()  # before the look: how long that takes does not count
         times = tuple(_time(directory) for directory in self._directories)
-        fresh = times != self._times or time.time_ns() - max(times) < _COARSE_NS
-        self._times = times
+        fresh = times != self._times or self._just_changed
+        self._times, self._just_changed = times, now - max(times) < _COARSE_NS
         return fresh
 
     def news(self) -> Seen | None:

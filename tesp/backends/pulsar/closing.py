@@ -36,10 +36,10 @@ class Closing:
             await self._client.cancel(job)
             if status.state == wire.PREPROCESSING and asked:
                 return
-        status = await self._end_of(job, _GRACE_SECONDS) if asked else None
+        status = await self._end_of(job, _GRACE_SECONDS, or_result=True) if asked else None
         if status is None:
             await self._client.cancel(job)
-            status = await self._end_of(job, _KILL_SECONDS)
+            status = await self._end_of(job, _KILL_SECONDS, or_result=True)
         if status is None or not _finished(status):
             await self._jobs.remove(job)
 
@@ -51,23 +51,24 @@ class Closing:
             return False
         return True
 
-    async def _end_of(self, job: Name, seconds: float) -> Status | None:
-        """Wait for the end of a job; None where it did not come in time."""
+    async def _end_of(self, job: Name, seconds: float, *, or_result: bool = False) -> Status | None:
+        """Wait for the end of a job; None where it did not come in time. `or_result`: its result
+        will do, whatever Pulsar says; its containers may still be there then."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._ended(job)
+                return await self._ended(job, or_result)
         except TimeoutError:
             return None
 
-    async def _ended(self, job: Name) -> Status:
+    async def _ended(self, job: Name, or_result: bool) -> Status:
         pause = _SHORTEST_PAUSE_SECONDS
         while True:
             status = await self._client.status(job)
             if status and (status.state in wire.FINAL or status.gone):
                 return status
             # What Pulsar says of a job after a restart it says for ever.
-            if pause >= _LONGEST_PAUSE_SECONDS and await self._has_result(job):
-                return Status(wire.COMPLETE, metadata_files=frozenset({_RESULT}))
+            if or_result and pause >= _LONGEST_PAUSE_SECONDS and await self._has_result(job):
+                return Status(wire.COMPLETE)
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 1.5)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tesp.backends.local import LocalBackend
+from tesp.backends.local import LocalBackend, observation
 from tesp.runner.plan import PLAN_FILE
 from tests.contract.backends.harness import SANDBOX, Attempt, LocalHarness, processes_of
 from tests.peers.room import wait_until
@@ -65,12 +65,12 @@ def parent_of_runners(directory: Path) -> int:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if words[-2:-1] == [b"serve"] and any(w.endswith(mark.encode()) for w in words):
-            children = (process / "stat").read_text()
-            if int(children.rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(int(process.name))
+        serves = words[-2:-1] == [b"serve"] and any(w.endswith(mark.encode()) for w in words)
+        if serves and parent == os.getpid():
+            found.append(int(process.name))
     assert len(found) == 1
     return found[0]
 
@@ -90,3 +90,15 @@ async def test_a_command_that_leaves_a_process_behind_is_ended_with_it(
     assert (await attempt.end()).tails["0.stdout"] == b"done\n"
     await backend.clean(attempt.job)
     wait_until(lambda: not processes_of(attempt.handle), "nothing of the task runs")
+
+
+def test_what_changes_in_the_moment_of_a_look_is_seen_at_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The times of directories are coarse: two changes may have the same."""
+    monkeypatch.setattr(observation, "_COARSE_NS", 10**15)
+    looking = observation.Observation(tmp_path)
+    assert looking.stirred()
+    monkeypatch.setattr(observation, "_COARSE_NS", 0)  # that moment has passed
+    assert looking.stirred()
+    assert not looking.stirred()

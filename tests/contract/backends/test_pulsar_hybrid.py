@@ -32,7 +32,7 @@ def mortal_pulsar(rabbitmq: RabbitmqServer) -> Iterator[AmqpPulsarServer]:
 async def own(mortal_pulsar: AmqpPulsarServer) -> AsyncIterator[Attempt]:
     """An attempt on it."""
     harness = HybridHarness(mortal_pulsar, SANDBOX)
-    backend = harness.opened(10.0)
+    backend = harness.opened()
     yield Attempt(harness, backend)
     await backend.close()
 

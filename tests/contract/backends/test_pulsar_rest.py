@@ -16,9 +16,10 @@ from pydantic import SecretStr
 
 from tesp.backends import Ended, Seen
 from tesp.errors import BackendRefused, BackendUnavailable, TransferFailed
-from tesp.runner.plan import FINISHED, Output
+from tesp.runner.plan import FINISHED, Executor, Output, Runtime
 from tesp.tes.needs import Needs
 from tests.contract.backends.harness import ROOT, SANDBOX, Attempt, RestHarness, pieces
+from tests.peers.docker_engine import DockerEngine
 from tests.peers.gate import Gate
 from tests.peers.pulsar import PulsarServer
 from tests.peers.pulsar_fixtures import MakePulsar
@@ -42,7 +43,16 @@ def own_pulsar(mortal_pulsar: PulsarServer) -> PulsarServer:
 
 @pytest.fixture
 async def own(own_pulsar: PulsarServer) -> AsyncIterator[Attempt]:
-    """An attempt on it; a job that is silent for SILENCE_SECONDS is dead."""
+    """An attempt on it."""
+    harness = RestHarness(own_pulsar, SANDBOX)
+    backend = harness.opened()
+    yield Attempt(harness, backend)
+    await backend.close()
+
+
+@pytest.fixture
+async def hasty(own_pulsar: PulsarServer) -> AsyncIterator[Attempt]:
+    """The same; a job that is silent for SILENCE_SECONDS is dead."""
     harness = RestHarness(own_pulsar, SANDBOX)
     backend = harness.opened(SILENCE_SECONDS)
     yield Attempt(harness, backend)
@@ -118,15 +128,15 @@ async def test_another_backend_object_finds_what_ended_while_pulsar_was_away(
 
 
 async def test_a_job_that_died_while_pulsar_was_away_is_seen_to_be_dead(
-    own_pulsar: PulsarServer, own: Attempt, gate: Gate
+    own_pulsar: PulsarServer, hasty: Attempt, gate: Gate
 ) -> None:
     gate.hold("/ran")
-    await own.start(gate.knock("/ran"))
+    await hasty.start(gate.knock("/ran"))
     gate.wait_for("/ran")
     await asyncio.to_thread(own_pulsar.kill)
-    kill_job(own)
+    kill_job(hasty)
     await asyncio.to_thread(own_pulsar.started)
-    ended = await own.end()
+    ended = await hasty.end()
     assert (ended.result, ended.started) == (None, True)
     assert "no sign of life" in ended.reason
     assert "running" in ended.reason
@@ -192,12 +202,12 @@ async def test_a_slow_job_with_a_heartbeat_is_not_taken_for_dead(
     await own.prepare()
     await own.submit(own.plan(f"{gate.knock('/ran')}; echo through"))
     gate.wait_for("/ran")
-    other = own.harness.opened(1.0)
+    other = own.harness.opened(3.0)
     following = asyncio.create_task(own.end(other))
     beat = own.harness.place(own.job) / "heartbeat"
     before = beat.read_text()
     await asyncio.to_thread(
-        wait_until, lambda: float(beat.read_text()) > float(before) + 3, "beats"
+        wait_until, lambda: float(beat.read_text()) > float(before) + 5, "beats"
     )
     assert not following.done(), following.result()
     gate.release("/ran")
@@ -267,14 +277,20 @@ async def test_a_job_is_given_up_when_its_pulsar_stays_away(
     await backend.close()
 
 
-async def test_a_job_whose_directory_is_lost_is_told_as_dead(own: Attempt, gate: Gate) -> None:
+async def test_a_job_whose_directory_is_lost_is_told_as_dead(hasty: Attempt, gate: Gate) -> None:
     gate.hold("/ran")
-    await own.start(gate.knock("/ran"))
+    await hasty.start(gate.knock("/ran"))
     gate.wait_for("/ran")
-    shutil.rmtree(own.harness.directory(own.job))
-    ended = await own.end()
+    wait_until(lambda: is_lost(hasty), "the loss")
+    ended = await hasty.end()
     assert (ended.result, ended.started) == (None, True)
     assert "lost" in ended.reason
+
+
+def is_lost(attempt: Attempt) -> bool:
+    """Remove its directory; False where its runner wrote something meanwhile."""
+    shutil.rmtree(attempt.harness.directory(attempt.job), ignore_errors=True)
+    return not attempt.remains()
 
 
 async def test_a_job_that_is_lost_before_its_start_is_refused(own: Attempt) -> None:
@@ -488,7 +504,7 @@ async def test_an_upload_that_is_left_in_the_middle_leaves_nothing(attempt: Atte
         await upload
     await attempt.backend.clean(attempt.job)
     # What Pulsar does with a request that it comes to only now.
-    (attempt.harness.place(attempt.job) / ROOT).mkdir(parents=True)
+    (attempt.harness.place(attempt.job) / ROOT).mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(wait_until, lambda: not attempt.remains(), "nothing is left")
 
 
@@ -531,3 +547,71 @@ async def test_a_job_that_is_canceled_before_its_start_is_known_to_have_ended(
     assert (ended.result, ended.started) == (None, False)
     assert "canceled before its start" in ended.reason
     await attempt.backend.clean(attempt.job)
+
+
+# Removes nothing by its name, as a runner does at its end, before it may.
+LINGERING = """#!/bin/sh
+case "$*" in rm*tesp-*)
+    i=0; until test -e {go} || test $i -eq 2400; do i=$((i+1)); sleep 0.05; done;;
+esac
+exec {docker} "$@"
+"""
+
+
+@pytest.fixture
+async def lingering(
+    pulsar: PulsarServer, docker_engine: DockerEngine, tmp_path: Path
+) -> AsyncIterator[Attempt]:
+    """An attempt whose runner has its result written, and then removes no container before there
+    is a file `go`."""
+    program, go = tmp_path / "docker", tmp_path / "go"
+    program.write_text(LINGERING.format(go=go, docker=shutil.which("docker")))
+    program.chmod(0o755)
+    environment = {"DOCKER_HOST": docker_engine.host}
+    runtime = Runtime("docker", str(program), network="host", environment=environment)
+    harness = RestHarness(pulsar, runtime)
+    backend = harness.opened()
+    yield await Attempt(harness, backend).prepare()
+    go.touch()
+    await backend.close()
+
+
+async def submit(attempt: Attempt, engine: DockerEngine, script: str) -> None:
+    """Have the script run in a container."""
+    executor = Executor(engine.image, ["sh", "-c", script])
+    await attempt.submit(attempt.plan()._replace(executors=[executor]))
+
+
+async def test_a_cancel_ends_when_the_container_is_gone_and_not_when_there_is_a_result(
+    lingering: Attempt, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    await submit(lingering, docker_engine, "echo up; sleep 600")
+    async for seen in lingering.backend.watch(lingering.job):
+        if isinstance(seen, Ended) or seen.tails.get("0.stdout"):
+            break
+    await lingering.backend.cancel(lingering.job)
+    assert not [name for name in docker_engine.containers() if lingering.handle in name]
+    (tmp_path / "go").touch()
+    await lingering.backend.clean(lingering.job)
+    assert not lingering.remains()
+
+
+async def test_a_job_that_has_its_result_is_given_time_to_leave_before_it_is_removed(
+    lingering: Attempt,
+    pulsar: PulsarServer,
+    docker_engine: DockerEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tesp.backends.pulsar.closing._LEAVE_SECONDS", 120.0)
+    await submit(lingering, docker_engine, "true")
+    result = lingering.harness.place(lingering.job) / "result.json"
+    await asyncio.to_thread(wait_until, result.exists, "a result")
+    cleaning = asyncio.create_task(lingering.backend.clean(lingering.job))
+    await asyncio.wait([cleaning], timeout=3)
+    assert (cleaning.done(), lingering.remains()) == (False, True)
+    (tmp_path / "go").touch()
+    await cleaning
+    assert not lingering.remains()
+    books = Path(pulsar.directory) / "persisted" / "_default_-active-jobs"
+    assert lingering.job.place.rpartition("/")[2] not in {job.name for job in books.iterdir()}

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tesp.runner import containers, identity, ownership
 from tesp.runner import plan as p
+from tesp.runner.commands import container_name
 from tesp.runner.engine import Engine, environment
 from tesp.runner.plan import Limits, Output
 from tesp.runner.spots import open_regular
@@ -20,6 +22,8 @@ from tests.peers.docker_registry import DockerRegistry
 PROGRAM = shutil.which("setpriv") or "setpriv"
 # One that every user may start: not always so for the tests' own.
 PYTHON = shutil.which("python3", path="/usr/bin:/bin:/usr/local/bin") or "python3"
+# Goes on as soon as there is a file of that name.
+ONCE = "i=0; until test -e {}; do i=$((i+1)); test $i -lt 1200 || exit 9; sleep 0.05; done"
 LIMITS = """
 for f in memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.cfs_quota_us \
     memory.max memory.swap.max cpu.max; do
@@ -49,8 +53,9 @@ def test_the_limits_hold_inside_the_containers_own_group(docker: Node) -> None:
 
 
 def test_what_somebody_else_removes_at_the_same_time_is_gone_too(
-    docker: Node, docker_engine: DockerEngine
+    docker: Node, docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tesp.runner.engine.REMOVAL_SECONDS", 60.0)
     runtime = docker.plan(docker.shell("true")).runtime
     engine = Engine(runtime, shutil.which("docker") or "", environment(runtime))
     made = [
@@ -77,11 +82,14 @@ def test_a_killed_process_of_a_command_that_went_well_is_told(
 ) -> None:
     ws = docker.workspace()
     killed = "dd if=/dev/zero of=/dev/null bs=100M count=1"
-    script = f"{killed}; for i in $(seq 1200); do test -e go && exit 0; sleep 0.05; done; exit 9"
+    script = f"{ONCE.format('ready')}; {killed}; {ONCE.format('go')}"
     command = docker.shell(script, workdir="/data")
     plan = docker.plan(command, limits=Limits(memory_bytes=32_000_000))
     ws.write(plan)
     with ws.start() as runner:
+        # The engine hears of no process that is killed before that.
+        docker_engine.await_event("start", f"tesp-{plan.handle}-0")
+        (ws.files / "ready").touch()
         docker_engine.await_event("oom", f"tesp-{plan.handle}-0")
         (ws.files / "go").touch()
     assert runner.returncode == 0, ws.log()
@@ -259,3 +267,22 @@ def test_remove_makes_what_root_wrote_removable(
     runner.wait()
     ws.remove(server.prefix)
     assert {f.lstat().st_uid for f in ws.files.rglob("*")} == {Unprivileged.uid}
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_whoever_removes_what_was_left_lets_those_finish_who_give_its_files_to_the_server(
+    docker: Node, docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    """A killed runner's watchdog comes again and again; what a dead one began is left, too."""
+    ws = docker.workspace()
+    plan = docker.plan(docker.shell("true"))
+    ws.write(plan)
+    monkeypatch.chdir(ws.path)
+    name, here = container_name(plan.handle, 1), identity.current()
+    argv = ownership.command(plan, docker.image, name, shutil.which("chown") or "chown")
+    owner = here if lives else here._replace(start=here.start - 1)
+    docker_engine.cli("create", *(a.replace(here.label(), owner.label()) for a in argv[1:]))
+    engine = Engine(plan.runtime, shutil.which("docker") or "", environment(plan.runtime))
+    assert containers.remove(plan, engine)
+    assert (name in docker_engine.containers()) == lives
+    docker_engine.cli("rm", name, check=lives)

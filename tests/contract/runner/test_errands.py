@@ -204,17 +204,17 @@ def test_the_time_limit_does_not_count_transfers(
         fetching(
             sandbox,
             Fetch("roots/0/x", f"{proxy.url}/x"),
-            limits=Limits(time_seconds=1.0),
+            limits=Limits(time_seconds=4.0),
             outputs=[Output("/data/x")],
             send_url=depot.url,
         )
     )
     runner = ws.start()
     assert proxy.stalled.wait(60)
-    _pass(1.5)
+    _pass(4.5)
     proxy.resume()
     wait_for(lambda: depot.asked, "a file on its way out")
-    _pass(1.5)
+    _pass(4.5)
     depot.gate.set()
     assert runner.wait(60) == 0
     assert (ws.result().status, ws.result().sent) == (p.FINISHED, [0])

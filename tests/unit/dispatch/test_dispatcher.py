@@ -22,7 +22,7 @@ from tesp.tes.states import State
 from tesp.tes.views import View, body_text
 from tests.unit.dispatch.scripted import ScriptedBackend
 
-LEASE_SECONDS = 1.5
+LEASE_SECONDS = 6.0
 ABANDON_SECONDS = 1.0
 TASK = TaskSubmission.model_validate({"executors": [{"image": "i", "command": ["true"]}]})
 

@@ -11,7 +11,7 @@ from tesp.errors import StoreError
 from tesp.tes.offers import Offer
 from tests.unit.dispatch.scripted import ScriptedBackend
 
-LEASE_SECONDS = 0.9
+LEASE_SECONDS = 3.0
 
 
 class Leases:

@@ -74,4 +74,6 @@ def test_a_signal_that_comes_as_the_last_command_ends_is_heard(
     plan = Plan("t", "t-1", Runtime("sandbox", "bwrap"), [Executor("i", ["true"])])
     attempt = Attempt(plan, "owner", watch)
     monkeypatch.setattr(attempt, "_choose", lambda: Scripted(code, act))
+    if act is soon:
+        monkeypatch.setattr("tesp.runner.attempt.SETTLE_SECONDS", 10.0)
     assert attempt.carry_out().status == status

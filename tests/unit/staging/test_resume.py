@@ -25,10 +25,16 @@ CUTS = [1_000_000, 1_500_000, 700_000]
 
 @asynccontextmanager
 async def storages(
-    *s3: S3Access, ftp: tuple[HostAccess, ...] = (), files: Path | None = None, tries: int = 3
+    *s3: S3Access,
+    ftp: tuple[HostAccess, ...] = (),
+    files: Path | None = None,
+    tries: int = 3,
+    silence: float = 20,
 ) -> AsyncIterator[Storages]:
+    """`silence`: after so many seconds of it a try has failed."""
     roots = (FileRoot(path=files),) if files else ()
-    made = Storages(StagingSettings(s3=s3, ftp=ftp, files=roots, tries=tries, timeout_seconds=1))
+    settings = StagingSettings(s3=s3, ftp=ftp, files=roots, tries=tries, timeout_seconds=silence)
+    made = Storages(settings)
     try:
         yield made
     finally:
@@ -138,7 +144,7 @@ async def test_a_silent_http_server_is_given_up(
 ) -> None:
     (http_server.directory / "file").write_bytes(CONTENT)
     http_proxy.stall_after(1_000_000)
-    async with storages(tries=2) as made:
+    async with storages(tries=2, silence=1) as made:
         with pytest.raises(TransferFailed, match="silent for too long"):
             await whole(made, f"{http_proxy.url}/file")
 
@@ -175,7 +181,7 @@ async def test_ftp_refuses_a_file_that_changed_between_cuts(ftp_server: FtpServe
 async def test_a_silent_ftp_server_is_given_up(ftp_server: FtpServer) -> None:
     with CuttingProxy(ftp_server.port, "ftp") as proxy:
         proxy.stall()
-        async with storages(tries=2) as made:
+        async with storages(tries=2, silence=1) as made:
             with pytest.raises(TransferFailed, match="silent for too long"):
                 await whole(made, f"{proxy.url}/file")
 
@@ -211,7 +217,7 @@ async def test_a_silent_s3_server_is_given_up(
 ) -> None:
     s3_server.client().put_object(Bucket=s3_bucket, Key="file", Body=CONTENT)
     s3_proxy.stall_after(1_000_000)
-    async with storages(s3_server.access(s3_proxy.url), tries=2) as made:
+    async with storages(s3_server.access(s3_proxy.url), tries=2, silence=1) as made:
         with pytest.raises(TransferFailed):
             await whole(made, f"s3://{s3_bucket}/file")
 
