@@ -108,9 +108,7 @@ def test_what_is_vouched_for_comes_to_a_broker_by_every_way(
     assert by_id[f"{prefix}-lab"].key == f"{prefix}.lab.status"
 
 
-def test_a_webhook_is_signed_as_its_document_says(
-    start_server: StartServer, prefix: str
-) -> None:
+def test_a_webhook_is_signed_as_its_document_says(start_server: StartServer, prefix: str) -> None:
     (script,) = re.findall(r"```sh\n(body=.*?)```", DOCUMENT.read_text(), re.DOTALL)
     hook = {"name": "lab", "topic": f"{prefix}/lab/status", "secret": SECRET}
     rule = {**trigger(prefix, "run"), "when": {"run": "r-17"}}
