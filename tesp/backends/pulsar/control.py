@@ -141,7 +141,15 @@ class Control:
         return self._control_manager or job.manager
 
     async def _run(self, about: Name, line: str, staging: Staging = _NOTHING) -> Status:
-        """Run a control job, and give its last status. Its directory goes with a later one's."""
+        """Run a control job, and give its last status; another, where its script was in hand."""
+        for _ in range(wire.TRIES_TO_RUN - 1):
+            status = await self._run_once(about, line, staging)
+            if not status.not_run:
+                return status
+        return await self._run_once(about, line, staging)
+
+    async def _run_once(self, about: Name, line: str, staging: Staging) -> Status:
+        """Run one; its directory goes with a later one's."""
         job = _control_job(self._manager(about))
         try:
             async with self._turns:

@@ -52,6 +52,14 @@ class SmallJobs:
             )
 
     async def _run(self, about: Name, line: str, seconds: float) -> Status:
+        """The last status of a small job; of another, where its script was in hand."""
+        for _ in range(wire.TRIES_TO_RUN - 1):
+            status = await self._run_once(about, line, seconds)
+            if not status.not_run:
+                return status
+        return await self._run_once(about, line, seconds)
+
+    async def _run_once(self, about: Name, line: str, seconds: float) -> Status:
         """The last status of a small job, whose directory goes at once."""
         manager = self._settings.control_manager or about.manager
         job = Name(manager, f"{PREFIX}{secrets.token_hex(6)}")

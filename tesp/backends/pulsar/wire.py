@@ -38,6 +38,9 @@ WAITING = frozenset({PREPROCESSING, QUEUED, OTHER})
 MISSED_SECONDS = 17.0
 
 _STATE = re.compile(rb'"status"\s*:\s*"(\w+)"')
+# How often a job of ours is run at the most whose script was in hand.
+TRIES_TO_RUN = 3
+_CANNOT_BE_RUN = 126
 _SCRIPT_IN_HAND = "Text file busy"  # ETXTBSY, in the words of every shell
 
 
@@ -90,6 +93,11 @@ class Status:
         """Whether Pulsar has not found it any more, which is all that it knows of an end: its
         scheduler may have been away."""
         return self.state == COMPLETE and self.returncode is None
+
+    @property
+    def not_run(self) -> bool:
+        """Whether the shell could not run the job's script, perhaps because it was in hand."""
+        return self.returncode == _CANNOT_BE_RUN or passes(self.words())
 
     def patience(self, silence_seconds: float) -> float:
         """How long the runner may be silent: shorter where Pulsar does not say that it runs."""

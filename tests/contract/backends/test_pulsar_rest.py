@@ -15,6 +15,9 @@ import pytest
 from pydantic import SecretStr
 
 from tesp.backends import Ended, Seen
+from tesp.backends.pulsar.rest import RestPulsarClient
+from tesp.backends.pulsar.small_jobs import SmallJobs
+from tesp.backends.pulsar.wire import Name
 from tesp.errors import BackendRefused, BackendUnavailable, TransferFailed
 from tesp.runner.plan import FINISHED, Executor, Output, Runtime
 from tesp.tes.needs import Needs
@@ -155,6 +158,28 @@ async def test_a_job_whose_script_could_not_be_run_just_then_is_told_as_forgotte
     assert (ended.result, ended.started, ended.forgotten) == (None, False, True)
     assert "Text file busy" in ended.reason
     await attempt.backend.clean(attempt.job)
+    assert not attempt.remains()
+
+
+async def test_a_small_job_whose_script_was_in_hand_is_run_again(
+    attempt: Attempt, pulsar: PulsarServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, submit, submitted = tmp_path / "in-hand", RestPulsarClient.submit, []
+
+    async def held(self: RestPulsarClient, job: Name, *rest: Any) -> None:
+        if not submitted:
+            (pulsar.staging / job.id / "command.sh").symlink_to(script)
+        submitted.append(job.id)
+        await submit(self, job, *rest)
+
+    monkeypatch.setattr(RestPulsarClient, "submit", held)
+    settings = RestHarness(pulsar, SANDBOX).settings
+    client = RestPulsarClient(settings.name, str(settings.url), settings.token)
+    await attempt.prepare()
+    with script.open("w"):
+        await SmallJobs(settings, client).discard(Name.at(attempt.job.place))
+    await client.close()
+    assert len(submitted) == 2
     assert not attempt.remains()
 
 

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from tesp.backends.pulsar import command, wire
-from tesp.backends.pulsar.wire import Name
+from tesp.backends.pulsar.wire import Name, Status
 from tesp.errors import BackendRefused
 from tesp.runner.plan import Limits
 from tesp.runner.report import Report, report_line
@@ -160,3 +160,17 @@ def test_a_task_of_just_the_size_of_a_class_fits_it_and_all_that_there_is() -> N
     needs = needs_of(Resources(cpu_cores=1, ram_gb=2.3), {})
     assert wire.manager_for(settings, needs) == "m"
     assert wire.capacity_of(settings.limits).ram_bytes >= needs.ram_bytes
+
+
+@pytest.mark.parametrize(
+    ("status", "not_run"),
+    [
+        (Status(wire.COMPLETE, 126), True),
+        (Status(wire.COMPLETE, 1, job_stderr="sh: 1: /s/command.sh: Text file busy"), True),
+        (Status(wire.COMPLETE, 127, job_stderr="python3: not found"), False),
+        (Status(wire.COMPLETE, 0), False),
+        (Status(wire.COMPLETE), False),
+    ],
+)
+def test_a_script_that_was_in_hand_was_not_run(status: Status, not_run: bool) -> None:
+    assert status.not_run is not_run
