@@ -70,13 +70,19 @@ class Control:
         return status.state == wire.COMPLETE and control_lines.collected(status.job_stdout)
 
     async def discard(self, job: Name) -> None:
-        """Remove a job; returns when its directory is gone."""
-        status = await self._run(job, control_lines.discard_line(self._python, [job.id]))
-        if status.state != wire.COMPLETE or control_lines.left_in(status.job_stdout):
-            raise BackendError(
-                f"The directory {job.id} on the Pulsar {self._name} could not be removed. "
-                f"{status.words()}".strip()
-            )
+        """Remove a job; returns when its directory is gone. What a scheduler starts at that very
+        moment writes on, until it finds that it is not wanted: it is tried again."""
+        line = control_lines.discard_line(self._python, [job.id])
+        for pause in (*wire.REMOVAL_PAUSES, None):
+            status = await self._run(job, line)
+            if status.state == wire.COMPLETE and not control_lines.left_in(status.job_stdout):
+                return
+            if pause is not None:
+                await asyncio.sleep(pause)
+        raise BackendError(
+            f"The directory {job.id} on the Pulsar {self._name} could not be removed. "
+            f"{status.words()}".strip()
+        )
 
     def discard_again(self, job: Name) -> None:
         """Remove what may have come in while a job was removed."""

@@ -7,9 +7,12 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -186,6 +189,23 @@ class Attempt:
         claim = self.harness.place(self.job) / CLAIM_FILE
         wait_until(lambda: claim.exists() and claim.read_bytes(), "a claim")
         os.kill(json.loads(claim.read_text())["pid"], signal.SIGKILL)
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """There is something in its directory that stays there when all is removed, until then."""
+        place = self.harness.directory(self.job) / "metadata/busy"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+        (place / "file").touch()
+
+        def let_go() -> None:
+            wait_until(lambda: not (place / "file").exists(), "it is removed for the first time")
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+        holding = threading.Thread(target=let_go)
+        holding.start()
+        yield
+        holding.join()
 
     def remains(self) -> bool:
         """Whether anything of it is on the disk."""

@@ -506,6 +506,17 @@ async def test_a_broker_that_refuses_or_is_not_there_is_told(
         await backend.close()
 
 
+async def test_a_directory_that_cannot_be_removed_at_once_is_removed_a_while_later(
+    attempt: Attempt,
+) -> None:
+    await attempt.prepare()
+    await attempt.submit(attempt.plan("sleep 600"))
+    await until(attempt.remains, "its directory is there")
+    with attempt.held_open():
+        await attempt.backend.clean(attempt.job)
+    assert not attempt.remains()
+
+
 async def test_jobs_that_ended_are_removed_together(
     own_pulsar: AmqpPulsarServer, own: Attempt
 ) -> None:

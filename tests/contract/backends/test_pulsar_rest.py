@@ -161,6 +161,16 @@ async def test_a_job_whose_script_could_not_be_run_just_then_is_told_as_forgotte
     assert not attempt.remains()
 
 
+async def test_a_directory_that_cannot_be_removed_at_once_is_removed_a_while_later(
+    attempt: Attempt,
+) -> None:
+    await attempt.start("true")
+    await attempt.end()
+    with attempt.held_open():
+        await attempt.backend.clean(attempt.job)
+    assert not attempt.remains()
+
+
 async def test_a_small_job_whose_script_was_in_hand_is_run_again(
     attempt: Attempt, pulsar: PulsarServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
