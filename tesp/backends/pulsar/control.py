@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Coroutine
 
 from tesp.backends.pulsar import control_lines, wire
+from tesp.backends.pulsar.again import until_run
 from tesp.backends.pulsar.control_lines import PREFIX, Look
 from tesp.backends.pulsar.messages import Staging
 from tesp.backends.pulsar.requests import Requests
@@ -148,11 +149,7 @@ class Control:
 
     async def _run(self, about: Name, line: str, staging: Staging = _NOTHING) -> Status:
         """Run a control job, and give its last status; another, where its script was in hand."""
-        for _ in range(wire.TRIES_TO_RUN - 1):
-            status = await self._run_once(about, line, staging)
-            if not status.not_run:
-                return status
-        return await self._run_once(about, line, staging)
+        return await until_run(lambda: self._run_once(about, line, staging))
 
     async def _run_once(self, about: Name, line: str, staging: Staging) -> Status:
         """Run one; its directory goes with a later one's."""

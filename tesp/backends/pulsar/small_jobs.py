@@ -5,6 +5,7 @@ import secrets
 
 from tesp.backends import package
 from tesp.backends.pulsar import command, control_lines, wire
+from tesp.backends.pulsar.again import until_run
 from tesp.backends.pulsar.control_lines import PREFIX
 from tesp.backends.pulsar.rest import RestPulsarClient, once
 from tesp.backends.pulsar.wire import Name, Status
@@ -53,11 +54,7 @@ class SmallJobs:
 
     async def _run(self, about: Name, line: str, seconds: float) -> Status:
         """The last status of a small job; of another, where its script was in hand."""
-        for _ in range(wire.TRIES_TO_RUN - 1):
-            status = await self._run_once(about, line, seconds)
-            if not status.not_run:
-                return status
-        return await self._run_once(about, line, seconds)
+        return await until_run(lambda: self._run_once(about, line, seconds))
 
     async def _run_once(self, about: Name, line: str, seconds: float) -> Status:
         """The last status of a small job, whose directory goes at once."""

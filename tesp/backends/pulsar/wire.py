@@ -40,8 +40,6 @@ MISSED_SECONDS = 17.0
 _STATE = re.compile(rb'"status"\s*:\s*"(\w+)"')
 # A directory that is still written to is removed again after so many seconds each.
 REMOVAL_PAUSES = (0.5, 2.0, 5.0)
-# How often a job of ours is run at the most whose script was in hand.
-TRIES_TO_RUN = 3
 _CANNOT_BE_RUN = 126
 _SCRIPT_IN_HAND = "Text file busy"  # ETXTBSY, in the words of every shell
 
